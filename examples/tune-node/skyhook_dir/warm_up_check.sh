@@ -1,0 +1,2 @@
+#!/bin/sh
+echo "warm-up  ✓ from $STEP_ROOT"

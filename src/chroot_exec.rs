@@ -1,0 +1,185 @@
+//! The child's side of a command (contract §3): reads the control file, enters
+//! the root, and becomes the step, so that the step's exit code and signals are
+//! the child's own.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::signal::SigSet;
+use nix::unistd::{chroot, execve};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::sys;
+
+/// The subcommand that [`run`] stands behind.
+pub const SUBCOMMAND: &str = "chroot-exec";
+
+/// The root that means: stay in this one.
+pub const LOCAL: &str = "local";
+
+/// Where a program without a `/` is looked for when there is no PATH.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// What the parent hands to the child, as a JSON file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Control {
+    /// The program and its arguments.
+    pub cmd: Vec<String>,
+    /// Leaves the program's mode as it is; else it is made executable for all.
+    #[serde(default)]
+    pub no_chmod: bool,
+    /// Goes over the inherited environment.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// The working directory, an absolute path in the new root.
+    pub copy_dir: Option<String>,
+}
+
+/// Becomes the command of `control_file` inside the root `chroot_dir`.
+///
+/// `inherited` is the environment that the control file's goes over. The step
+/// sees an empty signal mask, default dispositions and no descriptor but 0–2.
+///
+/// # Errors
+/// Returns only when the step could not be started; nothing of it has run then.
+pub fn run(
+    control_file: &Path,
+    chroot_dir: &OsStr,
+    inherited: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Infallible, Error> {
+    let control = Control::read(control_file)?;
+    let invalid = |problem: &str| Error::ControlFile {
+        file: control_file.to_owned(),
+        problem: problem.to_owned(),
+    };
+    let copy_dir = match control.copy_dir.as_deref() {
+        Some(dir) if dir.starts_with('/') => Path::new(dir),
+        Some(_) => return Err(invalid("copy_dir: expected an absolute path")),
+        None => return Err(invalid("copy_dir: expected an absolute path, got none")),
+    };
+    let Some(program) = control.cmd.first() else {
+        return Err(invalid("cmd: expected a program, got an empty list"));
+    };
+    let argv = to_c_strings(control.cmd.iter().map(String::as_bytes).map(<[u8]>::to_vec))
+        .ok_or_else(|| invalid("cmd: expected no NUL byte in it"))?;
+    let env = merge(inherited, control.env);
+    let envp = to_c_strings(
+        env.iter()
+            .map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat()),
+    )
+    .ok_or_else(|| invalid("env: expected no NUL byte in it"))?;
+
+    // Before the chroot: the new root may have no /proc.
+    sys::cloexec_above_stderr().map_err(Error::io("read", "/proc/self/fd"))?;
+    if chroot_dir != LOCAL {
+        chroot(chroot_dir)
+            .map_err(io::Error::from)
+            .map_err(Error::io("change the root to", chroot_dir))?;
+        std::env::set_current_dir("/").map_err(Error::io("enter", "/"))?;
+    }
+    if !control.no_chmod {
+        make_executable(Path::new(program))?;
+    }
+    std::env::set_current_dir(copy_dir).map_err(Error::io("enter", copy_dir))?;
+
+    // Last of all, so that a failure above is still reported as usual.
+    sys::default_signals();
+    SigSet::empty()
+        .thread_set_mask()
+        .map_err(|error| Error::Exec {
+            program: program.clone(),
+            problem: io::Error::from(error).to_string(),
+        })?;
+    let path = env.get(OsStr::new("PATH")).map(OsString::as_os_str);
+    let error = exec(program, path, &argv, &envp);
+    Err(Error::Exec {
+        program: program.clone(),
+        problem: explain(error, Path::new(program)),
+    })
+}
+
+impl Control {
+    fn read(file: &Path) -> Result<Control, Error> {
+        let json = fs::read(file).map_err(Error::io("read the control file", file))?;
+        serde_json::from_slice(&json).map_err(|error| Error::ControlFile {
+            file: file.to_owned(),
+            problem: format!("expected a control file's JSON: {error}"),
+        })
+    }
+}
+
+/// The inherited environment with the control file's over it.
+fn merge(
+    inherited: impl IntoIterator<Item = (OsString, OsString)>,
+    over: BTreeMap<String, String>,
+) -> BTreeMap<OsString, OsString> {
+    let mut env: BTreeMap<OsString, OsString> = inherited.into_iter().collect();
+    env.extend(over.into_iter().map(|(k, v)| (k.into(), v.into())));
+    env
+}
+
+fn to_c_strings(strings: impl Iterator<Item = Vec<u8>>) -> Option<Vec<CString>> {
+    strings.map(|string| CString::new(string).ok()).collect()
+}
+
+/// Adds u+x, g+x and o+x, touching nothing that has them: a package may lie on
+/// a read-only file system.
+fn make_executable(program: &Path) -> Result<(), Error> {
+    let fail = || Error::io("make executable", program);
+    let mut permissions = fs::metadata(program).map_err(fail())?.permissions();
+    let mode = permissions.mode();
+    if mode & 0o111 == 0o111 {
+        return Ok(());
+    }
+    permissions.set_mode(mode | 0o111);
+    fs::set_permissions(program, permissions).map_err(fail())
+}
+
+/// Replaces this process, looking the program up in `path` where its name has
+/// no `/`. Returns why it could not.
+///
+/// Not execvp: that hands a file without `#!` to a shell, which the contract
+/// does not, and looks in the parent's PATH.
+fn exec(program: &str, path: Option<&OsStr>, argv: &[CString], envp: &[CString]) -> Errno {
+    let path = path.unwrap_or(OsStr::new(DEFAULT_PATH)).as_bytes();
+    let candidates: Vec<PathBuf> = if program.contains('/') {
+        vec![program.into()]
+    } else {
+        path.split(|byte| *byte == b':')
+            .map(|dir| Path::new(OsStr::from_bytes(dir)).join(program))
+            .collect()
+    };
+    let mut reason = Errno::ENOENT;
+    for candidate in candidates {
+        let Ok(candidate) = CString::new(candidate.into_os_string().into_vec()) else {
+            continue;
+        };
+        let Err(error) = execve(&candidate, argv, envp);
+        // A name that is not there says less than one that is and cannot run.
+        if !matches!(error, Errno::ENOENT | Errno::ENOTDIR) {
+            reason = error;
+        }
+    }
+    reason
+}
+
+/// The system's reason, and what it usually means for a step.
+fn explain(error: Errno, program: &Path) -> String {
+    let hint = match error {
+        Errno::ENOENT if program.is_absolute() && program.exists() => {
+            ": the interpreter its #! line names is not there"
+        }
+        Errno::ENOEXEC => ": expected a binary, or a script with a #! line",
+        Errno::EACCES => ": is it executable, and on a file system without noexec?",
+        _ => "",
+    };
+    format!("{}{hint}", io::Error::from(error))
+}

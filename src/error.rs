@@ -1,0 +1,111 @@
+//! What can go wrong, said in one line that names the thing and what was
+//! expected.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// An error of the agent. Its `Display` is one line for an operator.
+#[derive(Debug)]
+pub enum Error {
+    /// An environment variable with a value that cannot be used (contract §5).
+    Setting {
+        /// The variable's name.
+        name: &'static str,
+        /// What it held.
+        value: String,
+        /// What it should hold.
+        expected: &'static str,
+    },
+    /// The command line asks for something that is not there.
+    Usage(String),
+    /// A package that cannot be used: its config.json, or a path in it.
+    Package {
+        /// The file at fault.
+        file: PathBuf,
+        /// What is wrong with it, and what was expected.
+        problem: String,
+    },
+    /// A control file that chroot-exec cannot use (contract §3).
+    ControlFile {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it, and what was expected.
+        problem: String,
+    },
+    /// The step's program could not be started.
+    Exec {
+        /// The program, as it was asked for.
+        program: String,
+        /// Why not.
+        problem: String,
+    },
+    /// The agent's own signals could not be set up.
+    Signals(io::Error),
+    /// The system refused something.
+    Io {
+        /// What was being done, as in "cannot {doing} {path}".
+        doing: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// The refusal.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Turns an [`io::Error`] into one that names what was done to which path.
+    pub(crate) fn io(
+        doing: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Error {
+        let path = path.into();
+        move |source| Error::Io {
+            doing,
+            path,
+            source,
+        }
+    }
+
+    /// The exit code this error ends the process with: 2 for wrong usage, 1 for
+    /// a failure.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Setting { .. } | Error::Usage(_) => 2,
+            _ => 1,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Setting {
+                name,
+                value,
+                expected,
+            } => write!(f, "{name}: expected {expected}, got {value:?}"),
+            Error::Usage(problem) => f.write_str(problem),
+            Error::Package { file, problem } | Error::ControlFile { file, problem } => {
+                write!(f, "{}: {problem}", file.display())
+            }
+            Error::Exec { program, problem } => write!(f, "cannot run {program}: {problem}"),
+            Error::Signals(source) => write!(f, "cannot watch for signals: {source}"),
+            Error::Io {
+                doing,
+                path,
+                source,
+            } => write!(f, "cannot {doing} {}: {source}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Io { source, .. } | Error::Signals(source) => Some(source),
+            _ => None,
+        }
+    }
+}

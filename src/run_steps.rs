@@ -1,0 +1,150 @@
+//! `skyhook-agent run-step`: a package's steps of one mode, in order, without
+//! flags or history. For package authors and for trying things out.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use crate::cancel::Cancellation;
+use crate::chroot_exec::LOCAL;
+use crate::error::Error;
+use crate::log_file;
+use crate::package::{Config, Mode};
+use crate::reactor;
+use crate::settings::Settings;
+use crate::sink::Console;
+use crate::stamp::SystemClock;
+use crate::step::{Place, Step, Verdict, run_step};
+use crate::tee::{self, Runner};
+
+/// What to run, as the command line has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Whose steps.
+    pub mode: Mode,
+    /// Only the steps of these names; all where there is none.
+    pub steps: Vec<String>,
+    /// The root that steps run in; `local` for this one.
+    pub chroot: OsString,
+    /// Where log files go; `None`: `SKYHOOK_LOG_DIR` inside the root.
+    pub log_dir: Option<PathBuf>,
+    /// The package's folder, inside the root.
+    pub copy_dir: PathBuf,
+}
+
+/// Runs the steps, stopping at the first that fails or when cancelled. True
+/// where all ran and succeeded.
+///
+/// # Errors
+/// Where there is nothing to run, or a step could not be started.
+pub fn run(
+    options: &Options,
+    settings: &Settings,
+    cancellation: Cancellation,
+    console: &mut Console,
+) -> Result<bool, Error> {
+    let is_local = options.chroot == LOCAL;
+    let copy_dir = absolute(&options.copy_dir, is_local)?;
+    let root_mount = if is_local {
+        OsStr::new("")
+    } else {
+        options.chroot.as_os_str()
+    };
+    let mut config_file = root_mount.to_owned();
+    config_file.push(format!("{copy_dir}/config.json"));
+    let config_file = PathBuf::from(config_file);
+    let config = Config::load(&config_file)?;
+    let steps = choose(&config, options, &config_file)?;
+    if steps.is_empty() {
+        console.notice(&format!(
+            "{}: no steps for mode {}",
+            config_file.display(),
+            options.mode
+        ));
+    }
+
+    let log_root = match &options.log_dir {
+        Some(dir) => log_file::dir(
+            OsStr::new(""),
+            dir.as_os_str(),
+            &config.package_name,
+            &config.package_version,
+        ),
+        None => log_file::dir(
+            root_mount,
+            &settings.log_dir,
+            &config.package_name,
+            &config.package_version,
+        ),
+    };
+    let place = Place {
+        chroot_dir: &options.chroot,
+        copy_dir: &copy_dir,
+        log_dir: settings.write_logs.then_some(&*log_root),
+    };
+    let cancellation = Rc::new(cancellation);
+    let mut runner = Runner {
+        console,
+        clock: &SystemClock::default(),
+        chroot_exec: tee::SELF.into(),
+        temp_dir: settings.temp_dir.clone(),
+        reactor: reactor::Options {
+            cancellation: Some(Rc::clone(&cancellation)),
+            ..settings.reactor_options()
+        },
+    };
+    for step in steps {
+        if cancellation.is_cancelled() {
+            return Ok(false);
+        }
+        let lookup = |name: &str| settings.environment.get(OsStr::new(name)).map(|v| &**v);
+        if run_step(step, &place, lookup, &mut runner)? != Verdict::Succeeded {
+            return Ok(false);
+        }
+    }
+    Ok(!cancellation.is_cancelled())
+}
+
+/// The package's folder as an absolute path inside the root: from the working
+/// directory here, from `/` in another root.
+fn absolute(copy_dir: &Path, is_local: bool) -> Result<String, Error> {
+    let absolute = if is_local {
+        std::path::absolute(copy_dir).map_err(Error::io("make absolute", copy_dir))?
+    } else {
+        Path::new("/").join(copy_dir)
+    };
+    // The control file is JSON, which has no other bytes.
+    absolute
+        .into_os_string()
+        .into_string()
+        .map_err(|path| Error::Usage(format!("COPY_DIR: expected UTF-8, got {}", path.display())))
+}
+
+/// The steps to run: all of the mode, or those asked for, in the config's order.
+fn choose<'c>(
+    config: &'c Config,
+    options: &Options,
+    config_file: &Path,
+) -> Result<Vec<&'c Step>, Error> {
+    let steps = config
+        .modes
+        .get(&options.mode)
+        .map_or(&[][..], Vec::as_slice);
+    for name in &options.steps {
+        if !steps.iter().any(|step| step.name == *name) {
+            let names: Vec<&str> = steps.iter().map(|step| &*step.name).collect();
+            return Err(Error::Usage(format!(
+                "--step {name}: expected a step of mode {} in {}, which has: {}",
+                options.mode,
+                config_file.display(),
+                if names.is_empty() {
+                    "none".to_owned()
+                } else {
+                    names.join(", ")
+                }
+            )));
+        }
+    }
+    let chosen = |step: &&Step| options.steps.is_empty() || options.steps.contains(&step.name);
+    Ok(steps.iter().filter(chosen).collect())
+}

@@ -1,0 +1,181 @@
+//! One place that bytes go: the parent's stdout or stderr, a log file, nowhere.
+//!
+//! A sink promises that what it took is written whole and in order. It fails
+//! once: from then on it takes bytes and counts them as lost, and everything
+//! around it goes on (contract §10).
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// One place that bytes go. Owns its descriptor; dropping it closes a file.
+#[derive(Debug)]
+pub struct Sink {
+    name: Cow<'static, str>,
+    target: Target,
+    lost: u64,
+}
+
+#[derive(Debug)]
+enum Target {
+    Stdout(io::Stdout),
+    Stderr(io::Stderr),
+    File(File),
+    Nowhere,
+    /// Was one of the others until a write failed.
+    Failed,
+}
+
+/// Bytes that did not reach a sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The sink: `stdout`, `stderr`, or a log file's path.
+    pub sink: String,
+    /// How many bytes were lost, stamps included.
+    pub bytes: u64,
+}
+
+impl Sink {
+    /// The process's standard output.
+    #[must_use]
+    pub fn stdout() -> Sink {
+        Sink::new("stdout", Target::Stdout(io::stdout()))
+    }
+
+    /// The process's standard error.
+    #[must_use]
+    pub fn stderr() -> Sink {
+        Sink::new("stderr", Target::Stderr(io::stderr()))
+    }
+
+    /// An open file (or pipe, or terminal), called `path` in notices.
+    #[must_use]
+    pub fn file(path: &Path, file: File) -> Sink {
+        Sink::new(path.display().to_string(), Target::File(file))
+    }
+
+    /// Takes everything and keeps nothing.
+    #[must_use]
+    pub fn nowhere() -> Sink {
+        Sink::new("nowhere", Target::Nowhere)
+    }
+
+    fn new(name: impl Into<Cow<'static, str>>, target: Target) -> Sink {
+        Sink {
+            name: name.into(),
+            target,
+            lost: 0,
+        }
+    }
+
+    /// What notices call this sink.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Bytes this sink was given and did not write, over its life.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Writes all of `bytes`, waiting as long as the other side needs.
+    ///
+    /// When the sink fails it is dropped, the rest of `bytes` and all that comes
+    /// later count as [lost](Self::lost), and this one call returns the notice to
+    /// give. No other call returns anything.
+    #[must_use = "the notice says what was lost, and is given once"]
+    pub fn write(&mut self, bytes: &[u8]) -> Option<String> {
+        let written = match &self.target {
+            Target::Stdout(stdout) => write_all(stdout.as_fd(), bytes),
+            Target::Stderr(stderr) => write_all(stderr.as_fd(), bytes),
+            Target::File(file) => write_all(file.as_fd(), bytes),
+            Target::Nowhere => Ok(()),
+            Target::Failed => {
+                self.lost += bytes.len() as u64;
+                return None;
+            }
+        };
+        let (left, error) = written.err()?;
+        self.target = Target::Failed;
+        self.lost += left as u64;
+        Some(format!(
+            "cannot write to {}: {}; nothing more goes there, everything else goes on",
+            self.name,
+            io::Error::from(error)
+        ))
+    }
+}
+
+/// Writes all of `bytes`, or says how many were left at which error.
+fn write_all(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<(), (usize, Errno)> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match nix::unistd::write(fd, rest) {
+            Ok(0) => return Err((rest.len(), Errno::EIO)),
+            Ok(written) => rest = rest.get(written..).unwrap_or(b""),
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => wait_until_writable(fd).map_err(|error| (rest.len(), error))?,
+            Err(error) => return Err((rest.len(), error)),
+        }
+    }
+    Ok(())
+}
+
+/// Waits for a descriptor that somebody who shares it has made non-blocking. It
+/// is never made blocking again: that would surprise them in turn.
+fn wait_until_writable(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    loop {
+        match poll(
+            &mut [PollFd::new(fd, PollFlags::POLLOUT)],
+            PollTimeout::NONE,
+        ) {
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error),
+            // Also when the reader has left: the next write says so.
+            Ok(_) => return Ok(()),
+        }
+    }
+}
+
+/// The agent's own two streams, shared by what it says itself and by what it
+/// passes on, so that neither overtakes the other: nothing is buffered.
+#[derive(Debug)]
+pub struct Console {
+    /// The parent's standard output.
+    pub stdout: Sink,
+    /// The parent's standard error.
+    pub stderr: Sink,
+}
+
+impl Console {
+    /// The process's own standard output and standard error.
+    #[must_use]
+    pub fn process() -> Console {
+        Console {
+            stdout: Sink::stdout(),
+            stderr: Sink::stderr(),
+        }
+    }
+
+    /// Writes `line` and a newline to stdout, unstamped.
+    pub fn print(&mut self, line: &str) {
+        if let Some(notice) = self.stdout.write(format!("{line}\n").as_bytes()) {
+            self.notice(&notice);
+        }
+    }
+
+    /// Writes one line of the agent's own to stderr: `skyhook-agent: {notice}`.
+    pub fn notice(&mut self, notice: &str) {
+        // Where stderr itself fails, there is nobody left to tell.
+        let _ = self
+            .stderr
+            .write(format!("skyhook-agent: {notice}\n").as_bytes());
+    }
+}

@@ -1,0 +1,216 @@
+//! The stamper: bytes of one stream in, labelled and timed bytes out
+//! (contract §1). Pure: no descriptor, no file, and the time is given.
+//!
+//! Also [`Clock`], where that time comes from.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io::Write;
+use std::time::Duration;
+
+use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
+
+use crate::sys;
+
+/// What stands for each maximal invalid part of UTF-8: U+FFFD.
+const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
+
+/// Digits of the fraction of a second, and the space behind them.
+const FRACTION: &[u8] = b"000000 ";
+
+/// Stamps the reads of one stream (contract §1).
+///
+/// The prefix is the label, the local time as ISO-8601 without a zone and
+/// always with six fraction digits, and one space. It stands in front of the
+/// first read and behind every `\n`, so a newline is followed by the time of the
+/// read that brought it, and a stream that ends in `\n` ends in a dangling
+/// prefix. Bytes are decoded as UTF-8 read by read; each maximal invalid part
+/// becomes U+FFFD.
+///
+/// ```
+/// use skyhook_agent::stamp::Stamper;
+/// use time::{Date, Month, PrimitiveDateTime, Time};
+///
+/// let at = PrimitiveDateTime::new(
+///     Date::from_calendar_date(2026, Month::May, 2).unwrap(),
+///     Time::from_hms_micro(21, 51, 23, 456_789).unwrap(),
+/// );
+/// let mut out = Vec::new();
+/// Stamper::new("[out]").stamp(b"hello\n", at, &mut out);
+/// assert_eq!(
+///     out,
+///     b"[out]2026-05-02T21:51:23.456789 hello\n[out]2026-05-02T21:51:23.456789 ",
+/// );
+/// ```
+#[derive(Debug)]
+pub struct Stamper {
+    /// Label, time and space, as of the newest read.
+    prefix: Vec<u8>,
+    /// How much of `prefix` is the label.
+    label_len: usize,
+    /// The whole second that `prefix` shows.
+    second: Option<PrimitiveDateTime>,
+    /// Whether the stream has brought anything yet.
+    started: bool,
+}
+
+impl Stamper {
+    /// A stamper for one stream; `label` is put down as it is, usually `[out]`
+    /// or `[err]`.
+    #[must_use]
+    pub fn new(label: &str) -> Stamper {
+        Stamper {
+            prefix: label.as_bytes().to_vec(),
+            label_len: label.len(),
+            second: None,
+            started: false,
+        }
+    }
+
+    /// Appends the stamped form of one read to `out`.
+    ///
+    /// `read` is what one read of the stream returned and `at` the local time
+    /// when it did, used to the microsecond. An empty `read` adds nothing.
+    ///
+    /// Allocates only where `out` has to grow: at worst each byte of `read` is a
+    /// newline and brings a prefix along.
+    pub fn stamp(&mut self, read: &[u8], at: PrimitiveDateTime, out: &mut Vec<u8>) {
+        if read.is_empty() {
+            return;
+        }
+        self.set_time(at);
+        if !self.started {
+            self.started = true;
+            out.extend_from_slice(&self.prefix);
+        }
+        let mut rest = read;
+        while let Err(error) = std::str::from_utf8(rest) {
+            let (valid, invalid) = rest
+                .split_at_checked(error.valid_up_to())
+                .unwrap_or((rest, b""));
+            self.stamp_lines(valid, out);
+            out.extend_from_slice(REPLACEMENT);
+            // No length: a character cut short by the end of the read.
+            let bad = error.error_len().unwrap_or(invalid.len());
+            rest = invalid.get(bad..).unwrap_or(b"");
+        }
+        self.stamp_lines(rest, out);
+    }
+
+    /// Appends the line that stands for a failing read:
+    /// `{label}{time} ERROR reading stream: {error}\n`.
+    pub fn stamp_error(
+        &mut self,
+        error: &dyn fmt::Display,
+        at: PrimitiveDateTime,
+        out: &mut Vec<u8>,
+    ) {
+        self.set_time(at);
+        out.extend_from_slice(&self.prefix);
+        // Writing to a Vec cannot fail.
+        let _ = writeln!(out, "ERROR reading stream: {error}");
+    }
+
+    /// Copies valid text with the prefix behind each newline.
+    fn stamp_lines(&self, text: &[u8], out: &mut Vec<u8>) {
+        let mut rest = text;
+        // Only `\n` ends a line, and no byte of a longer character looks like one.
+        while let Some((line, after)) =
+            memchr::memchr(b'\n', rest).and_then(|newline| rest.split_at_checked(newline + 1))
+        {
+            out.extend_from_slice(line);
+            out.extend_from_slice(&self.prefix);
+            rest = after;
+        }
+        out.extend_from_slice(rest);
+    }
+
+    /// Brings `prefix` to `at`; the date part is formatted only when the second
+    /// changes.
+    fn set_time(&mut self, at: PrimitiveDateTime) {
+        let second = at.truncate_to_second();
+        if self.second != Some(second) {
+            self.second = Some(second);
+            self.prefix.truncate(self.label_len);
+            let (year, month, day) = at.to_calendar_date();
+            let (hour, minute, second) = at.as_hms();
+            let month = u8::from(month);
+            // Writing to a Vec cannot fail.
+            let _ = write!(
+                self.prefix,
+                "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}."
+            );
+            self.prefix.extend_from_slice(FRACTION);
+        }
+        let mut left = at.microsecond();
+        for digit in self.prefix.iter_mut().rev().skip(1).take(6) {
+            *digit = b'0' + (left % 10) as u8;
+            left /= 10;
+        }
+    }
+}
+
+/// Where the time comes from, so that tests can bring their own.
+pub trait Clock {
+    /// The time in UTC.
+    fn utc(&self) -> OffsetDateTime;
+
+    /// The local time, without its zone, as the stamper takes it.
+    fn local(&self) -> PrimitiveDateTime;
+
+    /// Lets `time` pass.
+    fn sleep(&self, time: Duration);
+}
+
+/// The system's clock and time zone.
+#[derive(Debug, Default)]
+pub struct SystemClock {
+    zone: LocalZone,
+}
+
+impl Clock for SystemClock {
+    fn utc(&self) -> OffsetDateTime {
+        OffsetDateTime::now_utc()
+    }
+
+    fn local(&self) -> PrimitiveDateTime {
+        self.zone.local(self.utc())
+    }
+
+    fn sleep(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+}
+
+/// The system's time zone: `TZ`, else /etc/localtime, as libc understands them.
+///
+/// libc is asked once per second of use, and looks at no file then. That is
+/// right across a daylight-saving change too: they fall on whole seconds.
+#[derive(Debug, Default)]
+pub struct LocalZone {
+    /// A time, in whole seconds since the epoch, and its local time.
+    newest: Cell<Option<(i64, PrimitiveDateTime)>>,
+}
+
+impl LocalZone {
+    /// The local time at `utc`; UTC itself where libc has no answer.
+    #[must_use]
+    pub fn local(&self, utc: OffsetDateTime) -> PrimitiveDateTime {
+        let unix_time = utc.unix_timestamp();
+        let second = match self.newest.get() {
+            Some((newest, local)) if newest == unix_time => local,
+            _ => {
+                let local = sys::local_offset(unix_time)
+                    .and_then(|seconds| UtcOffset::from_whole_seconds(seconds).ok())
+                    .and_then(|offset| utc.checked_to_offset(offset))
+                    .unwrap_or(utc);
+                let local = PrimitiveDateTime::new(local.date(), local.time());
+                self.newest.set(Some((unix_time, local)));
+                local
+            }
+        };
+        second
+            .replace_nanosecond(utc.nanosecond())
+            .unwrap_or(second)
+    }
+}

@@ -1,0 +1,189 @@
+//! One step of a package, and how it runs (contract §4).
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::error::Error;
+use crate::log_file;
+use crate::sink::Sink;
+use crate::tee::{Command, Logs, Runner};
+
+/// What an argument starts with to stand for a variable.
+const ENV_ARGUMENT: &str = "env:";
+
+/// One step, as config.json has it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// What people call it.
+    pub name: String,
+    /// The program, under `{copy_dir}/skyhook_dir`.
+    pub path: String,
+    /// Its arguments; `env:NAME` stands for the variable NAME.
+    pub arguments: Vec<String>,
+    /// The codes that mean success: exit codes, or `-signum`.
+    pub returncodes: Vec<i64>,
+    /// Kept for the package's schema; every step runs in the root it is given.
+    pub on_host: bool,
+    /// Whether it runs again although it has succeeded before.
+    pub idempotence: bool,
+    /// Whether it is given the versions of an upgrade.
+    pub upgrade_step: bool,
+    /// Goes over the environment it inherits.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Accepted and of no effect on the agent.
+    #[serde(default)]
+    pub requires_interrupt: bool,
+}
+
+/// Where a step runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The root, or `local`.
+    pub chroot_dir: &'a OsStr,
+    /// The package's folder, absolute, inside that root.
+    pub copy_dir: &'a str,
+    /// The log folder of this version of the package ([`log_file::dir`]);
+    /// `None`: no log files.
+    pub log_dir: Option<&'a Path>,
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its code is one of its `returncodes`.
+    Succeeded,
+    /// It is not.
+    Failed {
+        /// The exit code, or `-signum`.
+        code: i32,
+    },
+    /// It did not run: variables of its arguments cannot be used.
+    NotRun,
+}
+
+/// Runs one step and prints how it ended: `SUCEEDED: {path} {arguments}` or
+/// `FAILED: {path} {arguments} {code}`, unstamped, right behind its output.
+///
+/// `lookup` finds the variables of `env:` arguments. For each that is missing
+/// `{path}: Expected environment variable did not exist: {NAME}` is printed
+/// instead, and the step does not run.
+///
+/// A log file that cannot be created is a sink that has failed before it began:
+/// a notice on stderr, and the step runs (contract §10).
+///
+/// # Errors
+/// Where the step could not be started.
+pub fn run_step<'e>(
+    step: &Step,
+    place: &Place<'_>,
+    lookup: impl Fn(&str) -> Option<&'e OsStr>,
+    runner: &mut Runner<'_>,
+) -> Result<Verdict, Error> {
+    let arguments = match resolve(&step.arguments, lookup) {
+        Ok(arguments) => arguments,
+        Err(problems) => {
+            for problem in problems {
+                runner.console.print(&format!("{}: {problem}", step.path));
+            }
+            return Ok(Verdict::NotRun);
+        }
+    };
+
+    let step_root = format!("{}/skyhook_dir", place.copy_dir);
+    let cmd: Vec<String> = std::iter::once(format!("{step_root}/{}", step.path))
+        .chain(arguments.iter().cloned())
+        .collect();
+    let mut env = step.env.clone();
+    env.insert("STEP_ROOT".to_owned(), step_root);
+    env.insert("SKYHOOK_DIR".to_owned(), place.copy_dir.to_owned());
+
+    let logs = match place.log_dir {
+        Some(dir) => claim_logs(dir, &step.path, runner),
+        None => Logs::none(),
+    };
+    let outcome = runner.tee(
+        &Command {
+            chroot_dir: place.chroot_dir,
+            cmd: &cmd,
+            copy_dir: place.copy_dir,
+            env: &env,
+            no_chmod: false,
+            write_cmds: false,
+        },
+        logs,
+    )?;
+
+    let arguments = arguments.join(" ");
+    let verdict = if step.returncodes.contains(&outcome.code.into()) {
+        runner
+            .console
+            .print(&format!("SUCEEDED: {} {arguments}", step.path));
+        Verdict::Succeeded
+    } else {
+        let code = outcome.code;
+        runner
+            .console
+            .print(&format!("FAILED: {} {arguments} {code}", step.path));
+        Verdict::Failed { code }
+    };
+    if let Some(dir) = place.log_dir
+        && let Err(error) = log_file::reap(dir, &step.path)
+    {
+        runner.console.notice(&error.to_string());
+    }
+    Ok(verdict)
+}
+
+fn claim_logs(dir: &Path, step_path: &str, runner: &mut Runner<'_>) -> Logs {
+    match log_file::claim(dir, step_path, runner.clock) {
+        Ok(claim) => Logs {
+            stderr: Sink::file(&log_file::err_path(&claim.path), claim.stderr),
+            stdout: Sink::file(&claim.path, claim.stdout),
+        },
+        Err(error) => {
+            runner
+                .console
+                .notice(&format!("{error}; the step runs without a log file"));
+            Logs::none()
+        }
+    }
+}
+
+/// The arguments with each `env:NAME` replaced by the variable's value, which is
+/// not looked at again; or what is wrong with every variable that has none.
+fn resolve<'e>(
+    arguments: &[String],
+    lookup: impl Fn(&str) -> Option<&'e OsStr>,
+) -> Result<Vec<String>, Vec<String>> {
+    let mut problems = Vec::new();
+    let mut resolved = Vec::with_capacity(arguments.len());
+    for argument in arguments {
+        // The reference splits at every `env:` and takes what is behind the first.
+        let mut parts = argument.split(ENV_ARGUMENT);
+        let (Some(""), Some(name)) = (parts.next(), parts.next()) else {
+            resolved.push(argument.clone());
+            continue;
+        };
+        match lookup(name).map(OsStr::to_str) {
+            Some(Some(value)) => resolved.push(value.to_owned()),
+            Some(None) => {
+                problems.push(format!("Expected environment variable to be UTF-8: {name}"));
+            }
+            None => {
+                problems.push(format!(
+                    "Expected environment variable did not exist: {name}"
+                ));
+            }
+        }
+    }
+    if problems.is_empty() {
+        Ok(resolved)
+    } else {
+        Err(problems)
+    }
+}

@@ -1,0 +1,118 @@
+//! The few calls that nix does not wrap. The only file with unsafe code.
+
+#![allow(unsafe_code)]
+
+use std::fs;
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+/// A descriptor that becomes readable when the process `pid` has exited
+/// (pidfd_open, Linux 5.3).
+///
+/// # Errors
+/// The kernel's: ENOSYS before 5.3, EPERM under some seccomp profiles, ESRCH
+/// for no such process, EMFILE.
+pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: pidfd_open takes two integers and touches no memory of ours.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::c_long::from(pid), 0) };
+    match RawFd::try_from(fd) {
+        // SAFETY: the kernel has just made this descriptor for us alone.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Seconds east of UTC in the local time zone (`TZ`, else /etc/localtime) at
+/// `unix_time`, in seconds since the epoch; `None` where libc has no answer.
+///
+/// The zone is loaded at the first call and kept: later calls touch no file.
+#[must_use]
+pub fn local_offset(unix_time: i64) -> Option<i32> {
+    let unix_time: libc::time_t = unix_time;
+    // SAFETY: `tm` is plain data for which all zeroes is a value.
+    let mut tm: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to live locals of the right types. libc reads
+    // TZ here; nothing in this program writes the environment.
+    let filled = unsafe { libc::localtime_r(&raw const unix_time, &raw mut tm) };
+    if filled.is_null() {
+        return None;
+    }
+    i32::try_from(tm.tm_gmtoff).ok()
+}
+
+/// Sets every signal that can be set to its default disposition.
+pub fn default_signals() {
+    for signal in 1..=64 {
+        default_signal(signal);
+    }
+}
+
+/// Lets this process wait for its children whatever its parent did: an ignored
+/// SIGCHLD is inherited, and the kernel then throws exit codes away.
+pub fn default_sigchld() {
+    default_signal(libc::SIGCHLD);
+}
+
+/// Whether this process ignores `signal`, as one started by nohup does SIGHUP.
+#[must_use]
+pub fn is_ignored(signal: libc::c_int) -> bool {
+    // SAFETY: `old` is plain data for which all zeroes is a value.
+    let mut old: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: with no new action the call only fills in `old`, a live local.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut old) };
+    asked == 0 && old.sa_sigaction == libc::SIG_IGN
+}
+
+fn default_signal(signal: libc::c_int) {
+    // SAFETY: SIG_DFL installs no handler, so no code of ours can run in a
+    // signal's context. Signals that cannot be set give EINVAL, which is as well.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
+/// Marks every descriptor above 2 close-on-exec (close_range, Linux 5.11; one
+/// by one from /proc/self/fd where the kernel refuses).
+///
+/// Nothing is closed before the exec, so no owner is left with a dead descriptor.
+///
+/// # Errors
+/// Where the kernel has no such call and /proc/self/fd cannot be read.
+pub fn cloexec_above_stderr() -> io::Result<()> {
+    // SAFETY: with CLOSE_RANGE_CLOEXEC the call sets a flag and closes nothing.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            3 as libc::c_uint,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    if done == 0 {
+        return Ok(());
+    }
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let Some(fd) = entry?.file_name().to_str().and_then(|n| n.parse().ok()) else {
+            continue;
+        };
+        if fd > 2 {
+            // SAFETY: F_SETFD on a number changes a flag or gives EBADF.
+            unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_does_not_exist_has_no_pidfd() {
+        let error = pidfd_open(u32::MAX >> 1).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ESRCH));
+    }
+
+    #[test]
+    fn a_time_out_of_range_has_no_offset() {
+        assert_eq!(local_offset(i64::MAX), None);
+    }
+}

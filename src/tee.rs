@@ -1,0 +1,227 @@
+//! One command (contract §2): control file, spawn, reactor → stamper → sinks,
+//! exit code.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process;
+
+use tempfile::NamedTempFile;
+
+use crate::chroot_exec::{self, Control};
+use crate::error::Error;
+use crate::exit;
+use crate::holders::Holder;
+use crate::reactor::{self, Event, OnCancel, Reactor, Reason, Stream};
+use crate::sink::{Console, Loss, Sink};
+use crate::stamp::{Clock, Stamper};
+
+/// The binary that runs again as chroot-exec: this one.
+pub const SELF: &str = "/proc/self/exe";
+
+/// What every command of a run shares.
+pub struct Runner<'a> {
+    /// The agent's own stdout and stderr.
+    pub console: &'a mut Console,
+    /// Where stamps come from.
+    pub clock: &'a dyn Clock,
+    /// The program started as `PROGRAM chroot-exec CONTROL_FILE CHROOT_DIR`,
+    /// usually [`SELF`].
+    pub chroot_exec: PathBuf,
+    /// Where the control file goes.
+    pub temp_dir: PathBuf,
+    /// How the streams are read and the child is waited for.
+    pub reactor: reactor::Options,
+}
+
+/// One command to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Command<'a> {
+    /// The root it runs in; [`chroot_exec::LOCAL`] for this one.
+    pub chroot_dir: &'a OsStr,
+    /// The program and its arguments.
+    pub cmd: &'a [String],
+    /// Its working directory, absolute, inside that root.
+    pub copy_dir: &'a str,
+    /// What goes over the environment it inherits.
+    pub env: &'a BTreeMap<String, String>,
+    /// Leaves the program's mode as it is.
+    pub no_chmod: bool,
+    /// Puts the command, joined by spaces, in front of its output.
+    pub write_cmds: bool,
+}
+
+/// Where a command's output goes besides the console. Open before it starts.
+#[derive(Debug)]
+pub struct Logs {
+    /// For its standard output.
+    pub stdout: Sink,
+    /// For its standard error.
+    pub stderr: Sink,
+}
+
+impl Logs {
+    /// No log files.
+    #[must_use]
+    pub fn none() -> Logs {
+        Logs {
+            stdout: Sink::nowhere(),
+            stderr: Sink::nowhere(),
+        }
+    }
+}
+
+/// How a command ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its exit code, or `-signum`.
+    pub code: i32,
+    /// Whether its streams were read to their end.
+    pub reason: Reason,
+    /// The sinks that did not get everything, and how much that was.
+    pub losses: Vec<Loss>,
+}
+
+impl Runner<'_> {
+    /// Runs one command: its stdout to the parent's and `logs.stdout`, labelled
+    /// `[out]`; its stderr to the parent's and `logs.stderr`, labelled `[err]`.
+    ///
+    /// Sinks that fail are dropped with one notice each on stderr; at the end
+    /// another says how much each lost.
+    ///
+    /// # Errors
+    /// Where the command could not be started. Its own failure is an
+    /// [`Outcome`], and so is that of chroot-exec to start it (code 1).
+    pub fn tee(&mut self, command: &Command<'_>, mut logs: Logs) -> Result<Outcome, Error> {
+        let lost_before = [self.console.stdout.lost(), self.console.stderr.lost()];
+        let control = self.write_control(command)?;
+        if command.write_cmds {
+            let line = command.cmd.join(" ");
+            self.console.print(&line);
+            let notice = logs.stdout.write(format!("{line}\n").as_bytes());
+            notice.iter().for_each(|notice| self.console.notice(notice));
+        }
+
+        let mut child = process::Command::new(&self.chroot_exec);
+        child
+            .arg0(env!("CARGO_PKG_NAME"))
+            .arg(chroot_exec::SUBCOMMAND)
+            .arg(control.path())
+            .arg(command.chroot_dir);
+        let reactor = Reactor::spawn(child, self.reactor.clone())
+            .map_err(Error::io("start", &self.chroot_exec))?;
+        let stop = self
+            .stream(reactor, command, &mut logs)
+            .map_err(Error::io("watch the step started by", &self.chroot_exec))?;
+
+        let outcome = Outcome {
+            code: exit::code(stop.status),
+            reason: stop.reason,
+            losses: [
+                (&self.console.stdout, lost_before[0]),
+                (&self.console.stderr, lost_before[1]),
+                (&logs.stdout, 0),
+                (&logs.stderr, 0),
+            ]
+            .into_iter()
+            .filter(|(sink, before)| sink.lost() > *before)
+            .map(|(sink, before)| Loss {
+                sink: sink.name().to_owned(),
+                bytes: sink.lost() - before,
+            })
+            .collect(),
+        };
+        for Loss { sink, bytes } in &outcome.losses {
+            self.console
+                .notice(&format!("{bytes} bytes lost on {sink}"));
+        }
+        Ok(outcome)
+    }
+
+    /// The control file: readable by its owner alone, since steps are given
+    /// secrets in their environment. Dropping it removes it.
+    fn write_control(&self, command: &Command<'_>) -> Result<NamedTempFile, Error> {
+        let control = Control {
+            cmd: command.cmd.to_vec(),
+            no_chmod: command.no_chmod,
+            env: command.env.clone(),
+            copy_dir: Some(command.copy_dir.to_owned()),
+        };
+        let write = || -> io::Result<NamedTempFile> {
+            let mut file = tempfile::Builder::new()
+                .prefix("skyhook-agent-")
+                .suffix(".json")
+                .tempfile_in(&self.temp_dir)?;
+            file.write_all(&serde_json::to_vec(&control)?)?;
+            Ok(file)
+        };
+        write().map_err(Error::io("write a control file in", &self.temp_dir))
+    }
+
+    /// Runs the loop, every read going to its two sinks at once.
+    fn stream(
+        &mut self,
+        reactor: Reactor,
+        command: &Command<'_>,
+        logs: &mut Logs,
+    ) -> io::Result<reactor::Stop> {
+        let console = &mut *self.console;
+        let clock = self.clock;
+        let held_for = self.reactor.held_notice;
+        let on_cancel = self.reactor.on_cancel;
+        let program = command.cmd.first().map_or("", String::as_str);
+        let mut stdout_stamper = Stamper::new("[out]");
+        let mut stderr_stamper = Stamper::new("[err]");
+        let mut stamped = Vec::new();
+        reactor.run(|event| {
+            let (stream, read) = match event {
+                Event::Read(stream, bytes) => (stream, Ok(bytes)),
+                Event::ReadError(stream, error) => (stream, Err(error)),
+                Event::End(_) => return,
+                Event::Cancelled => {
+                    return console.notice(&match on_cancel {
+                        OnCancel::LetFinish => {
+                            format!("cancelled: {program} finishes, nothing further starts")
+                        }
+                        OnCancel::Terminate { .. } => format!("cancelled: ending {program}"),
+                    });
+                }
+                Event::Held(holders) => {
+                    return console.notice(&format!(
+                        "{program} ended {held_for:?} ago, but {}; waiting for its output to end",
+                        held_by(holders)
+                    ));
+                }
+                Event::GivenUp(holders) => {
+                    return console.notice(&format!(
+                        "{program} has ended, but {}; what they still write is lost",
+                        held_by(holders)
+                    ));
+                }
+            };
+            let (stamper, parent, log) = match stream {
+                Stream::Stdout => (&mut stdout_stamper, &mut console.stdout, &mut logs.stdout),
+                Stream::Stderr => (&mut stderr_stamper, &mut console.stderr, &mut logs.stderr),
+            };
+            stamped.clear();
+            match read {
+                Ok(bytes) => stamper.stamp(bytes, clock.local(), &mut stamped),
+                Err(error) => stamper.stamp_error(&error, clock.local(), &mut stamped),
+            }
+            let notices = [parent.write(&stamped), log.write(&stamped)];
+            for notice in notices.iter().flatten() {
+                console.notice(notice);
+            }
+        })
+    }
+}
+
+fn held_by(holders: &[Holder]) -> String {
+    if holders.is_empty() {
+        return "processes that /proc does not show still hold its output open".to_owned();
+    }
+    let holders: Vec<String> = holders.iter().map(Holder::to_string).collect();
+    format!("still holding its output open: {}", holders.join(", "))
+}

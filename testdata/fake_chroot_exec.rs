@@ -1,0 +1,146 @@
+//! A scripted stand-in for `skyhook-agent chroot-exec`. Tests inject its path.
+//!
+//! It is started like the real one, but takes the control file's `cmd` as a
+//! script: each string is one instruction, a word and the rest of the string.
+//!
+//! | instruction | does |
+//! |---|---|
+//! | `out TEXT`, `err TEXT` | writes TEXT to that stream, in one write |
+//! | `out64 BASE64`, `err64 BASE64` | the same with any bytes |
+//! | `pages` | makes both pipes one page large, for `taken` |
+//! | `taken` | waits until the reader has taken all that was written |
+//! | `mib N` | writes N MiB of 64-byte lines to each stream, taking turns |
+//! | `control` | writes the control file as it is to stdout |
+//! | `program` | writes `cmd` as JSON to stdout and ends: for `cmd` that is no script |
+//! | `hold FIFO` | leaves a process behind that keeps both pipes until FIFO's writer closes |
+//! | `hold-apart FIFO` | the same in a process group of its own |
+//! | `babble` | leaves a process behind that writes to stdout until it cannot |
+//! | `tell FIFO` | opens FIFO for writing and closes it: a sign to the test |
+//! | `await FIFO` | waits until FIFO's writer closes |
+//! | `close-out` | closes stdout |
+//! | `ignore-term` | ignores SIGTERM from here on, by blocking it |
+//! | `term` | waits for SIGTERM |
+//! | `exit N`, `kill N` | ends with code N, or by signal N |
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio, exit};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::Pid;
+
+fn main() -> io::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["chroot-exec", control_file, _chroot_dir] => play(&std::fs::read_to_string(control_file)?),
+        ["hold", fifo] => wait_for_close(fifo),
+        ["babble"] => loop {
+            io::stdout().write_all(b"babble\n")?;
+        },
+        _ => panic!("unexpected arguments: {arguments:?}"),
+    }
+}
+
+fn play(control: &str) -> io::Result<()> {
+    let json: serde_json::Value = serde_json::from_str(control)?;
+    let script = json["cmd"].as_array().expect("cmd is a list");
+    if std::env::var_os("FAKE_PROGRAM").is_some() || script.iter().any(|line| line == "program") {
+        return write(io::stdout().as_fd(), json["cmd"].to_string().as_bytes());
+    }
+    // The first is the program; a step's is a path that means nothing here.
+    for line in script
+        .iter()
+        .map(|line| line.as_str().expect("cmd has strings"))
+    {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match word {
+            "out" => write(io::stdout().as_fd(), rest.as_bytes())?,
+            "err" => write(io::stderr().as_fd(), rest.as_bytes())?,
+            "out64" => write(io::stdout().as_fd(), &decode(rest))?,
+            "err64" => write(io::stderr().as_fd(), &decode(rest))?,
+            "pages" => {
+                for fd in [io::stdout().as_fd(), io::stderr().as_fd()] {
+                    fcntl(fd, FcntlArg::F_SETPIPE_SZ(4096))?;
+                }
+            }
+            "taken" => {
+                for fd in [io::stdout().as_fd(), io::stderr().as_fd()] {
+                    // A pipe of one page is writable only when it is empty.
+                    poll(
+                        &mut [PollFd::new(fd, PollFlags::POLLOUT)],
+                        PollTimeout::NONE,
+                    )?;
+                }
+            }
+            "mib" => write_mib(rest.parse().expect("a number"))?,
+            "control" => write(io::stdout().as_fd(), control.as_bytes())?,
+            "hold" | "hold-apart" | "babble" => leave_behind(word, rest)?,
+            "tell" => drop(OpenOptions::new().write(true).open(rest)?),
+            "await" => wait_for_close(rest)?,
+            "close-out" => nix::unistd::close(1)?,
+            "ignore-term" => SigSet::from(Signal::SIGTERM).thread_block()?,
+            "term" => {
+                let term = SigSet::from(Signal::SIGTERM);
+                term.thread_block()?;
+                term.wait()?;
+            }
+            "exit" => exit(rest.parse().expect("a number")),
+            "kill" => {
+                let signal: i32 = rest.parse().expect("a number");
+                kill(Pid::this(), Signal::try_from(signal)?)?;
+            }
+            _ if word.starts_with('/') => {}
+            _ => panic!("unexpected instruction: {line}"),
+        }
+    }
+    Ok(())
+}
+
+fn write(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        bytes = &bytes[nix::unistd::write(fd, bytes)?..];
+    }
+    Ok(())
+}
+
+fn decode(base64: &str) -> Vec<u8> {
+    BASE64_STANDARD.decode(base64).expect("base64")
+}
+
+/// Lines that count up, so that a lost, doubled or moved one shows.
+fn write_mib(mib: usize) -> io::Result<()> {
+    let lines_per_mib = (1 << 20) / 64;
+    let block = 256;
+    for first in (0..mib * lines_per_mib).step_by(block) {
+        for (name, fd) in [("out", io::stdout().as_fd()), ("err", io::stderr().as_fd())] {
+            let lines: String = (first..first + block)
+                .map(|n| format!("{name} {n:059}\n"))
+                .collect();
+            write(fd, lines.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+fn leave_behind(word: &str, fifo: &str) -> io::Result<()> {
+    let mut command = Command::new("/proc/self/exe");
+    match word {
+        "babble" => command.arg("babble"),
+        "hold" => command.args(["hold", fifo]),
+        _ => command.args(["hold", fifo]).process_group(0),
+    };
+    command.stdin(Stdio::null()).spawn()?;
+    Ok(())
+}
+
+fn wait_for_close(fifo: &str) -> io::Result<()> {
+    File::open(fifo)?.read_to_end(&mut Vec::new())?;
+    Ok(())
+}
