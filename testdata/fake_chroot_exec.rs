@@ -1,7 +1,9 @@
 //! A scripted stand-in for `skyhook-agent chroot-exec`. Tests inject its path.
 //!
 //! It is started like the real one, but takes the control file's `cmd` as a
-//! script: each string is one instruction, a word and the rest of the string.
+//! script: each string is one instruction, a word and the rest of the string. A
+//! program's path in front is passed over. Where the control file's env has
+//! `FAKE=cmd`, `cmd` is no script but written to stdout, as JSON.
 //!
 //! | instruction | does |
 //! |---|---|
@@ -11,7 +13,6 @@
 //! | `taken` | waits until the reader has taken all that was written |
 //! | `mib N` | writes N MiB of 64-byte lines to each stream, taking turns |
 //! | `control` | writes the control file as it is to stdout |
-//! | `program` | writes `cmd` as JSON to stdout and ends: for `cmd` that is no script |
 //! | `hold FIFO` | leaves a process behind that keeps both pipes until FIFO's writer closes |
 //! | `hold-apart FIFO` | the same in a process group of its own |
 //! | `babble` | leaves a process behind that writes to stdout until it cannot |
@@ -51,10 +52,9 @@ fn main() -> io::Result<()> {
 fn play(control: &str) -> io::Result<()> {
     let json: serde_json::Value = serde_json::from_str(control)?;
     let script = json["cmd"].as_array().expect("cmd is a list");
-    if std::env::var_os("FAKE_PROGRAM").is_some() || script.iter().any(|line| line == "program") {
+    if json["env"]["FAKE"] == "cmd" {
         return write(io::stdout().as_fd(), json["cmd"].to_string().as_bytes());
     }
-    // The first is the program; a step's is a path that means nothing here.
     for line in script
         .iter()
         .map(|line| line.as_str().expect("cmd has strings"))

@@ -1,0 +1,396 @@
+//! What the tests share: commands run through the library with the fake
+//! chroot-exec, packages run through the real binary, clocks, goldens.
+
+// Each test file uses its part of this.
+#![allow(dead_code, missing_docs, unreachable_pub)]
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::rc::Rc;
+use std::time::Duration;
+
+use nix::sys::stat::Mode;
+use skyhook_agent::cancel::Cancellation;
+use skyhook_agent::reactor;
+use skyhook_agent::sink::{Console, Sink};
+use skyhook_agent::stamp::{Clock, SystemClock};
+use skyhook_agent::step::Step;
+use skyhook_agent::tee::{self, Logs, Outcome, Runner};
+use tempfile::TempDir;
+use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time};
+
+/// The real binary, without any of the agent's variables.
+pub fn agent() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_skyhook-agent"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("SKYHOOK_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// The scripted stand-in for `skyhook-agent chroot-exec`.
+pub fn fake_chroot_exec() -> PathBuf {
+    let fake = Path::new(env!("CARGO_BIN_EXE_skyhook-agent"))
+        .with_file_name("examples")
+        .join("fake-chroot-exec");
+    assert!(fake.exists(), "not built: cargo build --examples");
+    fake
+}
+
+/// Says on the real stderr, past the test harness, that a test did not run.
+pub fn skipped(test: &str, why: &str) {
+    writeln!(io::stderr(), "skipped: {test}: {why}").unwrap();
+}
+
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// A golden file's cases.
+pub fn golden(name: &str) -> Vec<serde_json::Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("testdata/goldens")
+        .join(name);
+    let json = fs::read(&path).unwrap();
+    let golden: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    golden["cases"].as_array().unwrap().clone()
+}
+
+/// `2026-05-02T21:51:23.456789`, or the same without a fraction.
+pub fn parse_time(text: &str) -> PrimitiveDateTime {
+    let number = |range: std::ops::Range<usize>| text[range].parse::<u32>().unwrap();
+    let month = Month::try_from(number(5..7) as u8).unwrap();
+    let date = Date::from_calendar_date(number(0..4) as i32, month, number(8..10) as u8);
+    let micro = text
+        .get(20..)
+        .map_or(0, |fraction| fraction.parse().unwrap());
+    let (hour, minute, second) = (number(11..13), number(14..16), number(17..19));
+    let time = Time::from_hms_micro(hour as u8, minute as u8, second as u8, micro);
+    PrimitiveDateTime::new(date.unwrap(), time.unwrap())
+}
+
+/// A clock that stands still but when it is read from a list, or slept on.
+#[derive(Debug)]
+pub struct TestClock {
+    utc: Cell<OffsetDateTime>,
+    /// What `local` returns, one by one; then UTC.
+    local: RefCell<std::vec::IntoIter<PrimitiveDateTime>>,
+    pub slept: Cell<Duration>,
+}
+
+impl TestClock {
+    pub fn at(utc: &str) -> TestClock {
+        TestClock {
+            utc: Cell::new(parse_time(utc).assume_utc()),
+            local: RefCell::default(),
+            slept: Cell::default(),
+        }
+    }
+
+    pub fn local_times(times: Vec<PrimitiveDateTime>) -> TestClock {
+        let clock = TestClock::at("2026-05-02T21:51:23");
+        clock.local.replace(times.into_iter());
+        clock
+    }
+}
+
+impl Clock for TestClock {
+    fn utc(&self) -> OffsetDateTime {
+        self.utc.get()
+    }
+
+    fn local(&self) -> PrimitiveDateTime {
+        let utc = self.utc.get();
+        let next = self.local.borrow_mut().next();
+        next.unwrap_or(PrimitiveDateTime::new(utc.date(), utc.time()))
+    }
+
+    fn sleep(&self, time: Duration) {
+        self.utc.set(self.utc.get() + time);
+        self.slept.set(self.slept.get() + time);
+    }
+}
+
+/// A folder with the parent's stdout and stderr as files in it, and commands run
+/// through the fake chroot-exec.
+pub struct Fixture {
+    pub dir: TempDir,
+    pub console: Console,
+    pub clock: Box<dyn Clock>,
+    pub options: reactor::Options,
+    pub env: BTreeMap<String, String>,
+    pub write_cmds: bool,
+    pub write_logs: bool,
+}
+
+/// What a command left behind: its outcome and every sink's content.
+#[derive(Debug)]
+pub struct Ran {
+    pub outcome: Outcome,
+    pub stdout: String,
+    pub stderr: String,
+    pub log: String,
+    pub err_log: String,
+}
+
+impl Fixture {
+    pub fn new() -> Fixture {
+        let dir = tempfile::tempdir().unwrap();
+        let sink = |name: &str| {
+            let path = dir.path().join(name);
+            Sink::file(Path::new(name), File::create(path).unwrap())
+        };
+        Fixture {
+            console: Console {
+                stdout: sink("stdout"),
+                stderr: sink("stderr"),
+            },
+            clock: Box::new(SystemClock::default()),
+            options: reactor::Options::default(),
+            env: BTreeMap::new(),
+            write_cmds: false,
+            write_logs: true,
+            dir,
+        }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn text(&self, name: &str) -> String {
+        String::from_utf8(fs::read(self.path(name)).unwrap_or_default()).unwrap()
+    }
+
+    /// A named pipe, by which a script and its test wait for each other.
+    pub fn fifo(&self, name: &str) -> String {
+        let path = self.path(name);
+        nix::unistd::mkfifo(&path, Mode::S_IRWXU).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// A cancellation for the commands to come, and its handle.
+    pub fn canceller(&mut self) -> skyhook_agent::cancel::Canceller {
+        let (canceller, cancellation) = Cancellation::new().unwrap();
+        self.options.cancellation = Some(Rc::new(cancellation));
+        canceller
+    }
+
+    pub fn runner(&mut self) -> Runner<'_> {
+        Runner {
+            console: &mut self.console,
+            clock: &*self.clock,
+            chroot_exec: fake_chroot_exec(),
+            temp_dir: self.dir.path().to_owned(),
+            reactor: self.options.clone(),
+        }
+    }
+
+    /// Runs a script of the fake chroot-exec through tee, its logs in `log` and
+    /// `log.err`.
+    pub fn tee(&mut self, script: &[&str]) -> Ran {
+        let logs = if self.write_logs {
+            let file = |name: &str| {
+                let path = self.path(name);
+                Sink::file(&path, File::create(&path).unwrap())
+            };
+            Logs {
+                stdout: file("log"),
+                stderr: file("log.err"),
+            }
+        } else {
+            Logs::none()
+        };
+        self.tee_into(script, logs)
+    }
+
+    pub fn tee_into(&mut self, script: &[&str], logs: Logs) -> Ran {
+        let cmd: Vec<String> = script.iter().map(|line| (*line).to_owned()).collect();
+        let env = self.env.clone();
+        let write_cmds = self.write_cmds;
+        let command = tee::Command {
+            chroot_dir: OsStr::new("local"),
+            cmd: &cmd,
+            copy_dir: "/copy",
+            env: &env,
+            no_chmod: false,
+            write_cmds,
+        };
+        let outcome = self.runner().tee(&command, logs).unwrap();
+        Ran {
+            outcome,
+            stdout: self.text("stdout"),
+            stderr: self.text("stderr"),
+            log: self.text("log"),
+            err_log: self.text("log.err"),
+        }
+    }
+}
+
+/// A step whose arguments are a script of the fake chroot-exec.
+pub fn step(path: &str, arguments: &[&str]) -> Step {
+    Step {
+        name: "s".to_owned(),
+        path: path.to_owned(),
+        arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
+        returncodes: vec![0],
+        on_host: true,
+        idempotence: false,
+        upgrade_step: false,
+        env: BTreeMap::new(),
+        requires_interrupt: false,
+    }
+}
+
+/// A package on disk, run by the real binary with its logs in `logs`.
+pub struct Package {
+    pub dir: TempDir,
+    steps: Vec<serde_json::Value>,
+}
+
+impl Package {
+    pub fn new() -> Package {
+        Package {
+            dir: tempfile::tempdir().unwrap(),
+            steps: Vec::new(),
+        }
+    }
+
+    pub fn copy_dir(&self) -> PathBuf {
+        self.dir.path().join("copy")
+    }
+
+    pub fn logs(&self) -> PathBuf {
+        self.dir.path().join("logs")
+    }
+
+    /// Adds an executable step with no arguments that succeeds with 0.
+    pub fn step(self, path: &str, script: &str) -> Package {
+        self.step_with(path, script, serde_json::json!({}))
+    }
+
+    /// Adds a step; the fields of `over` replace those of a plain one.
+    pub fn step_with(mut self, path: &str, script: &str, over: serde_json::Value) -> Package {
+        let file = self.copy_dir().join("skyhook_dir").join(path);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        write_script(&file, script);
+        let mut step = serde_json::json!({
+            "name": path.trim_end_matches(".sh"), "path": path,
+            "arguments": [], "returncodes": [0],
+            "on_host": true, "idempotence": false, "upgrade_step": false,
+        });
+        for (key, value) in over.as_object().unwrap() {
+            step[key] = value.clone();
+        }
+        self.steps.push(step);
+        let config = serde_json::json!({
+            "schema_version": "v1", "package_name": "pkg", "package_version": "1.2.3",
+            "expected_config_files": [], "modes": { "apply": self.steps },
+        });
+        fs::write(self.copy_dir().join("config.json"), config.to_string()).unwrap();
+        self
+    }
+
+    /// `skyhook-agent run-step --log-dir LOGS COPY_DIR`, not started yet.
+    pub fn run_step(&self) -> Command {
+        let mut command = agent();
+        command
+            .arg("run-step")
+            .arg("--log-dir")
+            .arg(self.logs())
+            .arg(self.copy_dir());
+        command
+    }
+
+    /// The names of the log files, sorted, their times as `<TS>`.
+    pub fn log_names(&self) -> Vec<String> {
+        let dir = self.logs().join("pkg/1.2.3");
+        let mut names: Vec<String> = fs::read_dir(dir)
+            .into_iter()
+            .flatten()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .map(|name| match name.find("-20") {
+                Some(at) => format!("{}-<TS>{}", &name[..at], &name[at + 18..]),
+                None => name,
+            })
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// The content of the one log file whose name is `{step}-{time}{ending}`.
+    pub fn log(&self, step: &str, ending: &str) -> String {
+        let dir = self.logs().join("pkg/1.2.3");
+        let mut found = fs::read_dir(&dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| {
+                let name = path.file_name().unwrap().to_str().unwrap();
+                name.starts_with(&format!("{step}-20")) && name.ends_with(ending)
+            });
+        let path = found
+            .next()
+            .unwrap_or_else(|| panic!("no {step} log in {dir:?}"));
+        assert_eq!(found.next(), None, "one log of {step}");
+        fs::read_to_string(path).unwrap()
+    }
+}
+
+pub fn write_script(path: &Path, script: &str) {
+    // Written by another process: a descriptor of ours that is open for writing
+    // may be in a child that another test is just starting, and then executing
+    // the file fails with ETXTBSY.
+    let mut sh = Command::new("/bin/sh")
+        .args(["-c", "cat > \"$0\"; chmod 755 \"$0\""])
+        .arg(path)
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    sh.stdin
+        .take()
+        .unwrap()
+        .write_all(script.as_bytes())
+        .unwrap();
+    assert!(sh.wait().unwrap().success());
+}
+
+pub fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+pub fn full_device() -> File {
+    OpenOptions::new().write(true).open("/dev/full").unwrap()
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// `text` with every stamp taken out, each looked at: label, date, `T`, time,
+/// six digits, space.
+pub fn unstamp(label: &str, text: &str) -> String {
+    let mut pieces = text.split(label);
+    let mut out = pieces.next().unwrap().to_owned();
+    for piece in pieces {
+        let (stamp, rest) = piece.split_at(27);
+        let shape: String = stamp
+            .chars()
+            .map(|c| if c.is_ascii_digit() { 'd' } else { c })
+            .collect();
+        assert_eq!(shape, "dddd-dd-ddTdd:dd:dd.dddddd ", "in {piece:?}");
+        out.push_str(rest);
+    }
+    out
+}
