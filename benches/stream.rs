@@ -1,1 +1,188 @@
-fn main() {}
+//! A step's output from its pipe to the console and the log: the agent's whole
+//! loop beside the least that could do the same work.
+//!
+//! - `whole`: [`Runner::tee`], as a step is run.
+//! - `minimal`: one blocking read, a stamp, two writes, and again. It knows
+//!   neither stderr nor cancellations, nor when the child exits.
+//! - `copy`: the same without the stamp.
+//!
+//! The console is /dev/null, the log a file or /dev/null. The child is this
+//! binary again, in place of `skyhook-agent chroot-exec`.
+//!
+//! criterion prints no ratios, and two of its figures are taken a while apart.
+//! So a table follows whose rounds let the contenders take turns.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
+use skyhook_agent::chroot_exec::{LOCAL, SUBCOMMAND};
+use skyhook_agent::reactor::{DEFAULT_BUFFER_LIMIT, Options};
+use skyhook_agent::sink::{Console, Sink};
+use skyhook_agent::stamp::{Clock, Stamper, SystemClock};
+use skyhook_agent::tee::{self, Logs, Runner, SELF};
+
+const LINE_LEN: usize = 100;
+const LINES_PER_WRITE: usize = 10_000;
+const WRITES: usize = 64;
+/// What the child writes: 64 MB.
+const OUTPUT_LEN: usize = LINE_LEN * LINES_PER_WRITE * WRITES;
+
+const ROUNDS: usize = 41;
+
+/// Brings the child's stdout to the console and the log.
+type Contender = fn(&mut Console, Sink);
+
+const CONTENDERS: [(&str, Contender); 3] = [("whole", whole), ("minimal", minimal), ("copy", copy)];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == SUBCOMMAND) {
+        return produce();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("log");
+    let logs = [("file", &*file), ("null", Path::new("/dev/null"))];
+
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(5))
+        .configure_from_args();
+    measure(&mut criterion, logs);
+    criterion.final_summary();
+    // Not under `cargo test --benches`.
+    if arguments.iter().any(|argument| argument == "--bench") {
+        compare(logs);
+    }
+}
+
+/// The child: cheap, so that the reading side is what is measured.
+fn produce() {
+    let mut line = [b'x'; LINE_LEN];
+    line[LINE_LEN - 1] = b'\n';
+    let lines = line.repeat(LINES_PER_WRITE);
+    for _ in 0..WRITES {
+        io::stdout().write_all(&lines).unwrap();
+    }
+}
+
+fn whole(console: &mut Console, log: Sink) {
+    let mut runner = Runner {
+        console,
+        clock: &SystemClock::default(),
+        chroot_exec: SELF.into(),
+        temp_dir: std::env::temp_dir(),
+        reactor: Options::default(),
+    };
+    let command = tee::Command {
+        chroot_dir: OsStr::new(LOCAL),
+        cmd: &[],
+        copy_dir: "/",
+        env: &BTreeMap::new(),
+        no_chmod: true,
+        write_cmds: false,
+    };
+    let logs = Logs {
+        stdout: log,
+        stderr: Sink::nowhere(),
+    };
+    let outcome = runner.tee(&command, logs).unwrap();
+    assert_eq!((outcome.code, outcome.losses), (0, vec![]));
+}
+
+fn minimal(console: &mut Console, mut log: Sink) {
+    let clock = SystemClock::default();
+    let mut stamper = Stamper::new("[out]");
+    let mut stamped = Vec::new();
+    for_each_read(|read| {
+        stamped.clear();
+        stamper.stamp(read, clock.local(), &mut stamped);
+        write(console, &mut log, &stamped);
+    });
+}
+
+fn copy(console: &mut Console, mut log: Sink) {
+    for_each_read(|read| write(console, &mut log, read));
+}
+
+fn for_each_read(mut on_read: impl FnMut(&[u8])) {
+    let mut command = Command::new(SELF);
+    let mut child = command
+        .arg(SUBCOMMAND)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let mut buffer = vec![0; DEFAULT_BUFFER_LIMIT.get()];
+    loop {
+        match stdout.read(&mut buffer).unwrap() {
+            0 => break,
+            len => on_read(&buffer[..len]),
+        }
+    }
+    assert!(child.wait().unwrap().success());
+}
+
+fn write(console: &mut Console, log: &mut Sink, bytes: &[u8]) {
+    assert_eq!(console.stdout.write(bytes), None);
+    assert_eq!(log.write(bytes), None);
+}
+
+/// How long one run takes, opening and emptying the log left out.
+fn time(contender: Contender, log: &Path) -> Duration {
+    let open = |path: &Path| Sink::file(path, File::create(path).unwrap());
+    let mut console = Console {
+        stdout: open(Path::new("/dev/null")),
+        stderr: Sink::stderr(),
+    };
+    let log = open(log);
+    let start = Instant::now();
+    contender(&mut console, log);
+    start.elapsed()
+}
+
+fn measure(criterion: &mut Criterion, logs: [(&str, &Path); 2]) {
+    let mut group = criterion.benchmark_group("stream");
+    group
+        .sampling_mode(SamplingMode::Flat)
+        .sample_size(20)
+        .throughput(Throughput::Bytes(OUTPUT_LEN as u64));
+    for (log, path) in logs {
+        for (name, contender) in CONTENDERS {
+            group.bench_function(BenchmarkId::new(name, log), |bencher| {
+                bencher.iter_custom(|runs| (0..runs).map(|_| time(contender, path)).sum());
+            });
+        }
+    }
+}
+
+fn compare(logs: [(&str, &Path); 2]) {
+    println!("medians of {ROUNDS} rounds, {OUTPUT_LEN} bytes each:");
+    println!("log   loop     ms      MB/s  / minimal");
+    for (log, path) in logs {
+        let mut times = [const { Vec::new() }; CONTENDERS.len()];
+        for _ in 0..ROUNDS {
+            for ((_, contender), times) in CONTENDERS.iter().zip(&mut times) {
+                times.push(time(*contender, path));
+            }
+        }
+        let medians = times.map(|mut times: Vec<Duration>| {
+            times.sort();
+            times[ROUNDS / 2].as_secs_f64()
+        });
+        let minimal = medians[1];
+        for ((name, _), median) in CONTENDERS.iter().zip(medians) {
+            println!(
+                "{log:<5} {name:<8} {:<7.1} {:<5.0} {:.3}",
+                median * 1e3,
+                OUTPUT_LEN as f64 / median / 1e6,
+                median / minimal
+            );
+        }
+    }
+}

@@ -102,10 +102,10 @@ pub fn run_step<'e>(
     env.insert("STEP_ROOT".to_owned(), step_root);
     env.insert("SKYHOOK_DIR".to_owned(), place.copy_dir.to_owned());
 
-    let logs = match place.log_dir {
-        Some(dir) => claim_logs(dir, &step.path, runner),
-        None => Logs::none(),
-    };
+    let logs = place
+        .log_dir
+        .and_then(|dir| claim_logs(dir, &step.path, runner));
+    let has_logs = logs.is_some();
     let outcome = runner.tee(
         &Command {
             chroot_dir: place.chroot_dir,
@@ -115,7 +115,7 @@ pub fn run_step<'e>(
             no_chmod: false,
             write_cmds: false,
         },
-        logs,
+        logs.unwrap_or_else(Logs::none),
     )?;
 
     let arguments = arguments.join(" ");
@@ -131,7 +131,7 @@ pub fn run_step<'e>(
             .print(&format!("FAILED: {} {arguments} {code}", step.path));
         Verdict::Failed { code }
     };
-    if let Some(dir) = place.log_dir
+    if let Some(dir) = place.log_dir.filter(|_| has_logs)
         && let Err(error) = log_file::reap(dir, &step.path)
     {
         runner.console.notice(&error.to_string());
@@ -139,17 +139,16 @@ pub fn run_step<'e>(
     Ok(verdict)
 }
 
-fn claim_logs(dir: &Path, step_path: &str, runner: &mut Runner<'_>) -> Logs {
+fn claim_logs(dir: &Path, step_path: &str, runner: &mut Runner<'_>) -> Option<Logs> {
     match log_file::claim(dir, step_path, runner.clock) {
-        Ok(claim) => Logs {
+        Ok(claim) => Some(Logs {
             stderr: Sink::file(&log_file::err_path(&claim.path), claim.stderr),
             stdout: Sink::file(&claim.path, claim.stdout),
-        },
+        }),
         Err(error) => {
-            runner
-                .console
-                .notice(&format!("{error}; the step runs without a log file"));
-            Logs::none()
+            let notice = format!("{error}; the step runs without a log file");
+            runner.console.notice(&notice);
+            None
         }
     }
 }

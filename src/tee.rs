@@ -189,15 +189,17 @@ impl Runner<'_> {
                     });
                 }
                 Event::Held(holders) => {
+                    let holders = list(holders);
                     return console.notice(&format!(
-                        "{program} ended {held_for:?} ago, but {}; waiting for its output to end",
-                        held_by(holders)
+                        "{program} ended {held_for:?} ago, but its output is held open by \
+                         {holders}; waiting for that to end"
                     ));
                 }
                 Event::GivenUp(holders) => {
+                    let holders = list(holders);
                     return console.notice(&format!(
-                        "{program} has ended, but {}; what they still write is lost",
-                        held_by(holders)
+                        "{program} has ended, but its output is held open by {holders}; \
+                         not waiting any longer, what is still written there is lost"
                     ));
                 }
             };
@@ -218,10 +220,10 @@ impl Runner<'_> {
     }
 }
 
-fn held_by(holders: &[Holder]) -> String {
+fn list(holders: &[Holder]) -> String {
     if holders.is_empty() {
-        return "processes that /proc does not show still hold its output open".to_owned();
+        return "processes that /proc does not show".to_owned();
     }
     let holders: Vec<String> = holders.iter().map(Holder::to_string).collect();
-    format!("still holding its output open: {}", holders.join(", "))
+    holders.join(", ")
 }

@@ -1,0 +1,164 @@
+//! Processes that a command leaves behind and that keep its output open
+//! (contract §10): said, bounded, and no reason to spin.
+
+mod support;
+
+use std::fs::{self, OpenOptions};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::time::{ClockId, clock_gettime};
+use skyhook_agent::reactor::{Event, Options, Reactor, Reason, Watch};
+use support::{Fixture, unstamp};
+
+const SOON: Duration = Duration::from_millis(100);
+
+/// A run that holds its pipes until the notice has come, then lets go.
+fn hold_until_noticed(watch: Watch, hold: &str) -> (support::Ran, Duration) {
+    let mut fixture = Fixture::new();
+    let fifo = fixture.fifo("fifo");
+    fixture.options.held_notice = SOON;
+    fixture.options.watch = watch;
+    let stderr = fixture.path("stderr");
+    let release = std::thread::spawn({
+        let fifo = fifo.clone();
+        move || {
+            let writer = OpenOptions::new().write(true).open(fifo).unwrap();
+            while fs::read_to_string(&stderr).unwrap().is_empty() {
+                std::thread::sleep(SOON);
+            }
+            drop(writer);
+        }
+    });
+    let before = thread_cpu_time();
+    let ran = fixture.tee(&[
+        "/program",
+        "out the step's own\n",
+        &format!("{hold} {fifo}"),
+        "exit 6",
+    ]);
+    let cpu_time = thread_cpu_time() - before;
+    release.join().unwrap();
+    (ran, cpu_time)
+}
+
+fn thread_cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .unwrap()
+        .into()
+}
+
+#[test]
+fn a_held_pipe_is_waited_for_and_its_holder_named() {
+    for watch in [Watch::Pidfd, Watch::Poll] {
+        let (ran, _) = hold_until_noticed(watch, "hold");
+        assert_eq!(ran.outcome.code, 6);
+        assert_eq!(ran.outcome.reason, Reason::Drained);
+        assert_eq!(unstamp("[out]", &ran.log), "the step's own\n");
+        let notice = ran.stderr.trim_end();
+        let expected = "skyhook-agent: /program ended 100ms ago, but its output is held open by ";
+        let holder = notice
+            .strip_prefix(expected)
+            .unwrap_or_else(|| panic!("{notice}"));
+        assert!(
+            holder.ends_with(" (exe); waiting for that to end"),
+            "{holder}"
+        );
+        assert_eq!(ran.stderr.matches("skyhook-agent:").count(), 1, "said once");
+    }
+}
+
+/// The child's exit and the end of its streams are separate facts. A loop that
+/// reads on at EAGAIN once the child is gone burns a core for as long as anybody
+/// holds the pipe.
+#[test]
+fn a_held_pipe_costs_no_cpu_time() {
+    let mut fixture = Fixture::new();
+    let fifo = fixture.fifo("fifo");
+    let started = Instant::now();
+    let held_for = Duration::from_secs(1);
+    let release = std::thread::spawn({
+        let fifo = fifo.clone();
+        move || {
+            let writer = OpenOptions::new().write(true).open(fifo).unwrap();
+            std::thread::sleep(held_for);
+            drop(writer);
+        }
+    });
+    let before = thread_cpu_time();
+    fixture.tee(&["out x", &format!("hold {fifo}")]);
+    let cpu_time = thread_cpu_time() - before;
+    assert!(started.elapsed() >= held_for);
+    // Starting a child costs a few milliseconds; spinning, the whole second.
+    assert!(cpu_time < held_for / 5, "{cpu_time:?}");
+    release.join().unwrap();
+}
+
+#[test]
+fn a_drain_timeout_bounds_the_wait() {
+    for timeout in [Duration::ZERO, SOON] {
+        let mut fixture = Fixture::new();
+        let fifo = fixture.fifo("fifo");
+        fixture.options.drain_timeout = Some(timeout);
+        // Open in this thread, so that the holder gets past its own opening.
+        let writer = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&fifo)
+            .unwrap();
+        let ran = fixture.tee(&[
+            "mib 1",
+            "out mine",
+            "err mine too",
+            &format!("hold {fifo}"),
+            "exit 6",
+        ]);
+        drop(writer);
+        assert_eq!(ran.outcome.code, 6);
+        assert_eq!(ran.outcome.reason, Reason::GivenUp);
+        assert!(ran.log.ends_with(" mine"), "all of the step's own is there");
+        assert!(ran.err_log.ends_with(" mine too"));
+        assert_eq!(unstamp("[out]", &ran.log).len(), (1 << 20) + 4);
+        assert!(
+            ran.stderr.contains("(exe); not waiting any longer"),
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn a_drain_timeout_bounds_one_who_writes_for_ever() {
+    let mut fixture = Fixture::new();
+    fixture.options.drain_timeout = Some(SOON);
+    let ran = fixture.tee(&["out mine\n", "babble", "exit 6"]);
+    assert_eq!(ran.outcome.code, 6);
+    assert_eq!(ran.outcome.reason, Reason::GivenUp);
+    assert!(unstamp("[out]", &ran.log).starts_with("mine\nbabble\n"));
+}
+
+#[test]
+fn output_that_has_ended_needs_no_time_out() {
+    let mut fixture = Fixture::new();
+    fixture.options.drain_timeout = Some(Duration::ZERO);
+    let ran = fixture.tee(&["mib 1", "exit 6"]);
+    assert_eq!(ran.outcome.reason, Reason::Drained);
+    assert_eq!(ran.stderr, ran.err_log, "and nothing is said of it");
+}
+
+/// The notice goes by the child's exit, not by the start of the run.
+#[test]
+fn a_child_that_runs_long_brings_no_notice() {
+    let mut sleep = Command::new("/bin/sleep");
+    sleep.arg("0.3");
+    let options = Options {
+        held_notice: Duration::from_millis(1),
+        ..Options::default()
+    };
+    let reactor = Reactor::spawn(sleep, options).unwrap();
+    let mut notices = 0;
+    reactor
+        .run(|event| notices += u32::from(matches!(event, Event::Held(_))))
+        .unwrap();
+    assert_eq!(notices, 0);
+}
