@@ -61,6 +61,9 @@ pub fn run(
         problem: problem.to_owned(),
     };
     let copy_dir = match control.copy_dir.as_deref() {
+        Some(dir) if dir.contains('\0') => {
+            return Err(invalid("copy_dir: expected no NUL byte in it"));
+        }
         Some(dir) if dir.starts_with('/') => Path::new(dir),
         Some(_) => return Err(invalid("copy_dir: expected an absolute path")),
         None => return Err(invalid("copy_dir: expected an absolute path, got none")),
@@ -70,6 +73,10 @@ pub fn run(
     };
     let argv = to_c_strings(control.cmd.iter().map(String::as_bytes).map(<[u8]>::to_vec))
         .ok_or_else(|| invalid("cmd: expected no NUL byte in it"))?;
+    // The reference refuses these too: they would set another variable.
+    if control.env.keys().any(|name| name.contains('=')) {
+        return Err(invalid("env: expected no = in a name"));
+    }
     let env = merge(inherited, control.env);
     let envp = to_c_strings(
         env.iter()

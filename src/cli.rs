@@ -104,6 +104,7 @@ enum Command {
         /// JSON: cmd, no_chmod, env, copy_dir
         control_file: PathBuf,
         /// The new root, or `local`
+        #[arg(allow_hyphen_values = true)]
         chroot_dir: OsString,
     },
 }

@@ -35,6 +35,7 @@ pub mod reactor;
 pub mod chroot_exec;
 pub mod tee;
 
+pub mod host;
 pub mod log_file;
 pub mod step;
 

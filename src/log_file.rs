@@ -5,15 +5,16 @@
 //! `{root mount}{SKYHOOK_LOG_DIR}/{package}/{version}`.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use time::OffsetDateTime;
 
 use crate::error::Error;
+use crate::host::{Dir, Root};
 use crate::stamp::Clock;
 
 /// How many runs of a step keep their logs.
@@ -53,6 +54,15 @@ fn timestamp(utc: OffsetDateTime) -> String {
     format!("{year:04}-{month:02}-{day:02}-{hour:02}{minute:02}{second:02}")
 }
 
+/// The log folder of one version of a package, inside a root.
+#[derive(Clone, Copy, Debug)]
+pub struct LogDir<'a> {
+    /// The root.
+    pub root: &'a Root,
+    /// The folder inside it: [`dir`] without a root mount.
+    pub path: &'a Path,
+}
+
 /// The two log files of a run, open and empty, and its alone.
 #[derive(Debug)]
 pub struct Claim {
@@ -60,90 +70,107 @@ pub struct Claim {
     pub stdout: File,
     /// Where standard error goes.
     pub stderr: File,
-    /// The name of `stdout`; [`err_path`] has that of `stderr`.
+    /// What `stdout` is called, outside the root; [`err_path`] has `stderr`.
     pub path: PathBuf,
+    folder: Dir,
 }
 
-/// Creates the log files of a run of `step_path` that starts now, and their
-/// folders.
-///
-/// No two runs get the same name: where the files of this second exist, the
-/// next second is waited for.
-///
-/// # Errors
-/// Where a folder or a file cannot be created.
-pub fn claim(dir: &Path, step_path: &str, clock: &dyn Clock) -> Result<Claim, Error> {
-    loop {
-        let now = clock.utc();
-        let log = path(dir, step_path, now);
-        let err = err_path(&log);
-        if let Some(parent) = log.parent() {
-            fs::create_dir_all(parent).map_err(Error::io("create the log folder", parent))?;
-        }
-        match create_new(&log) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            created => {
-                let stdout = created.map_err(Error::io("create the log file", &log))?;
-                match create_new(&err) {
-                    Ok(stderr) => {
-                        return Ok(Claim {
-                            stdout,
-                            stderr,
-                            path: log,
-                        });
-                    }
-                    // Half a claim is none. What cannot be removed is empty.
-                    Err(error) => {
-                        let _ = fs::remove_file(&log);
-                        if error.kind() != io::ErrorKind::AlreadyExists {
-                            return Err(Error::io("create the log file", &err)(error));
-                        }
-                    }
+impl LogDir<'_> {
+    /// Creates the log files of a run of `step_path` that starts now, and their
+    /// folders.
+    ///
+    /// No two runs get the same name: where the files of this second exist, the
+    /// next second is waited for.
+    ///
+    /// # Errors
+    /// Where a folder or a file cannot be created.
+    pub fn claim(&self, step_path: &str, clock: &dyn Clock) -> Result<Claim, Error> {
+        loop {
+            let now = clock.utc();
+            let log = path(self.path, step_path, now);
+            let outside = self.root.outside(&log);
+            let (parent, name) = parent_and_name(&log);
+            let folder = self.root.create_dir_all(parent)?;
+            match create_both(&folder, name) {
+                Ok((stdout, stderr)) => {
+                    return Ok(Claim {
+                        stdout,
+                        stderr,
+                        path: outside,
+                        folder,
+                    });
                 }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(Error::io("create the log file", outside)(error)),
+            }
+            let into_second = Duration::from_nanos(now.nanosecond().into());
+            clock.sleep(Duration::from_secs(1).saturating_sub(into_second));
+        }
+    }
+
+    /// Removes the logs of `step_path` but for the newest [`KEPT`] by
+    /// modification time, each with its `.err`.
+    ///
+    /// # Errors
+    /// The first removal that failed, after all were tried.
+    pub fn reap(&self, step_path: &str) -> Result<(), Error> {
+        // Any time will do: what counts is the folder, and how the name begins.
+        let sample = path(self.path, step_path, OffsetDateTime::UNIX_EPOCH);
+        let (parent, _) = parent_and_name(&sample);
+        let (_, step_name) = parent_and_name(Path::new(step_path));
+        let folder = self.root.open_dir(parent)?;
+        let outside = self.root.outside(parent);
+        let mut logs: Vec<((i64, i64), OsString)> = folder
+            .names()
+            .map_err(Error::io("list", &outside))?
+            .into_iter()
+            .filter(|name| is_log_of(step_name, name))
+            .filter_map(|name| Some((folder.modified(&name).ok()?, name)))
+            .collect();
+        // Newest first; runs with the same time go by the time in the name.
+        logs.sort_by(|a, b| b.cmp(a));
+        let mut outcome = Ok(());
+        for (_, name) in logs.into_iter().skip(KEPT) {
+            let err = err_path(Path::new(&name));
+            for name in [err.as_os_str(), &name] {
+                let removed = folder.remove(name);
+                let removed = removed.map_err(Error::io("remove the old log", outside.join(name)));
+                outcome = outcome.and(removed);
             }
         }
-        let into_second = Duration::from_nanos(now.nanosecond().into());
-        clock.sleep(Duration::from_secs(1).saturating_sub(into_second));
+        outcome
     }
 }
 
-fn create_new(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).open(path)
-}
-
-/// Removes the logs of `step_path` but for the newest [`KEPT`] by modification
-/// time, each with its `.err`.
-///
-/// # Errors
-/// The first removal that failed, after all were tried.
-pub fn reap(dir: &Path, step_path: &str) -> Result<(), Error> {
-    // Any time will do: only the folder and the front of the name are wanted.
-    let sample = path(dir, step_path, OffsetDateTime::UNIX_EPOCH);
-    let (Some(folder), Some(step_name)) = (sample.parent(), Path::new(step_path).file_name())
-    else {
-        return Ok(());
-    };
-    let entries = fs::read_dir(folder).map_err(Error::io("list", folder))?;
-    let mut logs: Vec<(SystemTime, OsString)> = entries
-        .flatten()
-        .filter(|entry| is_log_of(step_name, &entry.file_name()))
-        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.file_name())))
-        .collect();
-    // Newest first; runs with the same time go by the time in the name.
-    logs.sort_by(|a, b| b.cmp(a));
-    let mut outcome = Ok(());
-    for (_, name) in logs.into_iter().skip(KEPT) {
-        let log = folder.join(name);
-        for file in [err_path(&log), log] {
-            match fs::remove_file(&file) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    outcome = outcome.and(Err(Error::io("remove the old log", file)(error)));
-                }
-                _ => {}
-            }
+impl Claim {
+    /// Takes the files away again: the run did not come about.
+    pub fn discard(self) {
+        let (_, log) = parent_and_name(&self.path);
+        for name in [err_path(Path::new(log)).as_os_str(), log] {
+            // What cannot be removed stays behind empty.
+            let _ = self.folder.remove(name);
         }
     }
-    outcome
+}
+
+/// Both files or none.
+fn create_both(folder: &Dir, log: &OsStr) -> io::Result<(File, File)> {
+    let stdout = folder.create_new(log)?;
+    match folder.create_new(err_path(Path::new(log)).as_os_str()) {
+        Ok(stderr) => Ok((stdout, stderr)),
+        Err(error) => {
+            // It is empty, and nobody else's.
+            let _ = folder.remove(log);
+            Err(error)
+        }
+    }
+}
+
+fn parent_and_name(path: &Path) -> (&Path, &OsStr) {
+    (
+        path.parent().unwrap_or(Path::new("/")),
+        path.file_name().unwrap_or_default(),
+    )
 }
 
 /// Whether `name` is `{step_name}-{timestamp}.log`, and not that of a step whose

@@ -20,10 +20,12 @@ fn main() -> ExitCode {
         }
     };
     let mut console = Console::process();
-    run(request, &mut console).unwrap_or_else(|error| {
+    let code = run(request, &mut console).unwrap_or_else(|error| {
         console.notice(&error.to_string());
         ExitCode::from(error.exit_code())
-    })
+    });
+    console.report_loss();
+    code
 }
 
 fn run(request: Request, console: &mut Console) -> Result<ExitCode, Error> {
@@ -34,8 +36,13 @@ fn run(request: Request, console: &mut Console) -> Result<ExitCode, Error> {
         } => match chroot_exec::run(&control_file, &chroot_dir, settings::environment())? {},
         Request::RunStep(options) => {
             let settings = Settings::from_process()?;
-            sys::default_sigchld();
-            let ends = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+            sys::set_up_signals();
+            let ends = [
+                Signal::SIGTERM,
+                Signal::SIGINT,
+                Signal::SIGHUP,
+                Signal::SIGQUIT,
+            ];
             let cancellation = Cancellation::on_signals(&ends).map_err(Error::Signals)?;
             let succeeded = run_steps::run(&options, &settings, cancellation, console)?;
             Ok(if succeeded {

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
-use std::path::{Component, Path};
+use std::path::Path;
 
 use serde::Deserialize;
 
 use crate::error::Error;
+use crate::host::Root;
 use crate::step::Step;
 
 /// What a package's steps are run for (contract §7).
@@ -86,15 +86,15 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads and checks a config.json.
+    /// Reads and checks the config.json at `file`, inside `root`.
     ///
     /// # Errors
     /// [`Error::Io`] where it cannot be read, [`Error::Package`] where it is not
     /// a config.json or a name or path in it leads out of its folder.
-    pub fn load(file: &Path) -> Result<Config, Error> {
-        let json = fs::read(file).map_err(Error::io("read", file))?;
+    pub fn load(root: &Root, file: &Path) -> Result<Config, Error> {
+        let json = root.read(file)?;
         let invalid = |problem: String| Error::Package {
-            file: file.to_owned(),
+            file: root.outside(file),
             problem,
         };
         let config: Config =
@@ -114,21 +114,17 @@ impl Config {
             ("package_name", &self.package_name),
             ("package_version", &self.package_version),
         ] {
-            let mut components = Path::new(name).components();
-            let is_one =
-                matches!(components.next(), Some(Component::Normal(one)) if one == name.as_str());
-            if !is_one || name.contains('\0') {
+            if matches!(&**name, "" | "." | "..") || name.contains(['/', '\0']) {
                 return Err(format!("{field}: expected a name without /, got {name:?}"));
             }
         }
         for (mode, steps) in &self.modes {
             for (i, Step { path, .. }) in steps.iter().enumerate() {
-                let is_inside = Path::new(path)
-                    .components()
-                    .all(|component| matches!(component, Component::Normal(_)));
-                if !is_inside || path.is_empty() || path.ends_with('/') || path.contains('\0') {
+                let leads_out = path.starts_with('/') || path.split('/').any(|name| name == "..");
+                let is_file = !matches!(path.rsplit('/').next(), None | Some("" | "."));
+                if leads_out || !is_file || path.contains('\0') {
                     return Err(format!(
-                        "modes.{mode}[{i}].path: expected a path inside skyhook_dir, got {path:?}"
+                        "modes.{mode}[{i}].path: expected a file inside skyhook_dir, got {path:?}"
                     ));
                 }
             }
@@ -143,8 +139,8 @@ mod tests {
 
     fn load(json: &str) -> Result<Config, Error> {
         let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), json).unwrap();
-        Config::load(file.path())
+        std::fs::write(file.path(), json).unwrap();
+        Config::load(&Root::open(Path::new("/")).unwrap(), file.path())
     }
 
     fn with(name: &str, version: &str, path: &str) -> String {
@@ -172,8 +168,10 @@ mod tests {
 
     #[test]
     fn a_sound_config_is_read() {
-        let config = load(&with("p", "1.0.0", "steps/a.sh")).unwrap();
-        assert_eq!(config.modes[&Mode::Apply][0].path, "steps/a.sh");
+        for path in ["a.sh", "steps/a.sh", "./a.sh", "a//b", "..a", "a.."] {
+            let config = load(&with("p", "1.0.0", path)).unwrap();
+            assert_eq!(config.modes[&Mode::Apply][0].path, path);
+        }
     }
 
     #[test]
@@ -187,7 +185,9 @@ mod tests {
             let error = load(&with("p", name, "a.sh")).unwrap_err().to_string();
             assert!(error.contains("package_version: expected"), "{error}");
         }
-        for path in ["", ".", "/bin/sh", "../x", "a/../../x", "a/", "a\0b"] {
+        for path in [
+            "", ".", "..", "/bin/sh", "../x", "a/../b", "a/", "a/.", "a\0b",
+        ] {
             let error = load(&with("p", "1", path)).unwrap_err();
             assert!(
                 error.to_string().contains("modes.apply[0].path: expected"),

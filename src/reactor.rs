@@ -15,13 +15,12 @@
 //! - No allocation per read.
 
 mod pipe;
+mod vocabulary;
 
 use std::io;
-use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus};
-use std::rc::Rc;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -31,16 +30,10 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
-use crate::cancel::Cancellation;
 use crate::holders::{self, Holder};
 use crate::sys;
 use pipe::Pipe;
-
-/// The reference's read size (contract §5).
-pub const DEFAULT_BUFFER_LIMIT: NonZeroUsize = match NonZeroUsize::new(8192) {
-    Some(limit) => limit,
-    None => NonZeroUsize::MIN,
-};
+pub use vocabulary::{DEFAULT_BUFFER_LIMIT, Event, OnCancel, Options, Reason, Stop, Stream, Watch};
 
 /// Reads taken from each stream before epoll is asked again: enough to make its
 /// cost vanish, few enough that an exit or a cancellation is seen soon.
@@ -53,128 +46,10 @@ const LARGEST_BUFFER: usize = 1 << 20;
 /// How often a child without a pidfd is asked after.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
+const STDOUT: Token = Token(0);
+const STDERR: Token = Token(1);
 const CHILD: Token = Token(2);
 const CANCEL: Token = Token(3);
-
-/// One of a child's two output streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Stream {
-    /// Its standard output.
-    Stdout,
-    /// Its standard error.
-    Stderr,
-}
-
-impl Stream {
-    fn token(self) -> Token {
-        match self {
-            Stream::Stdout => Token(0),
-            Stream::Stderr => Token(1),
-        }
-    }
-}
-
-/// Something that happened, in the order in which the loop saw it.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// One read of a stream brought these bytes, never none.
-    Read(Stream, &'a [u8]),
-    /// A read failed, which ends the stream.
-    ReadError(Stream, io::Error),
-    /// The stream is at its end. Comes once for each stream that was not
-    /// given up, also behind a `ReadError`.
-    End(Stream),
-    /// The run was cancelled; comes once. What follows is [`OnCancel`].
-    Cancelled,
-    /// The child exited [`Options::held_notice`] ago and these processes keep
-    /// its output open; comes at most once. Empty where /proc does not tell.
-    Held(&'a [Holder]),
-    /// The wait for the end of these streams is over: what is still written
-    /// there is lost. Comes at most once, right before the run ends.
-    GivenUp(&'a [Holder]),
-}
-
-/// What a cancellation does to the child.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnCancel {
-    /// Nothing: it finishes, and so does its output.
-    #[default]
-    LetFinish,
-    /// SIGTERM at once, SIGKILL when `grace` has passed and something of it is
-    /// left, and no more waiting for its output when `grace` has passed again.
-    ///
-    /// The signals go to the child's process group where it leads one
-    /// ([`Options::own_group`]), else to the child alone.
-    Terminate {
-        /// How long it has to end by itself.
-        grace: Duration,
-    },
-}
-
-/// How the loop learns of the child's exit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Watch {
-    /// By a pidfd; as `Poll` where the kernel has none to give.
-    #[default]
-    Pidfd,
-    /// By asking every 10 ms.
-    Poll,
-}
-
-/// How a run goes.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The most bytes of one read (`SKYHOOK_AGENT_BUFFER_LIMIT`).
-    pub buffer_limit: NonZeroUsize,
-    /// How long after the child's exit [`Event::Held`] comes.
-    pub held_notice: Duration,
-    /// How long after the child's exit the streams are waited for; `None`: until
-    /// they end (`SKYHOOK_AGENT_DRAIN_TIMEOUT`).
-    pub drain_timeout: Option<Duration>,
-    /// What ends the run from outside.
-    pub cancellation: Option<Rc<Cancellation>>,
-    /// What it does to the child.
-    pub on_cancel: OnCancel,
-    /// Whether the child leads a process group of its own: a signal to the
-    /// agent's group then passes it by, and `Terminate` reaches its
-    /// descendants. Not for a child that shall read from a terminal.
-    pub own_group: bool,
-    /// How the child's exit is learnt of.
-    pub watch: Watch,
-}
-
-impl Default for Options {
-    /// 8192 bytes, a notice after 10 s, no time-out, no cancellation.
-    fn default() -> Options {
-        Options {
-            buffer_limit: DEFAULT_BUFFER_LIMIT,
-            held_notice: Duration::from_secs(10),
-            drain_timeout: None,
-            cancellation: None,
-            on_cancel: OnCancel::LetFinish,
-            own_group: true,
-            watch: Watch::Pidfd,
-        }
-    }
-}
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug)]
-pub struct Stop {
-    /// The child's own end.
-    pub status: ExitStatus,
-    /// Why the loop stopped.
-    pub reason: Reason,
-}
-
-/// Why the loop stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// The child has exited and both streams are at their end.
-    Drained,
-    /// The child has exited, and a stream was given up before its end.
-    GivenUp,
-}
 
 /// A running child with its output in the loop.
 #[derive(Debug)]
@@ -189,7 +64,8 @@ pub struct Reactor {
     /// When the child's exit was seen. It is reaped last of all: until then its
     /// process id cannot be given to a process that a signal would hit.
     exited: Option<Instant>,
-    held_said: bool,
+    /// When [`Event::Held`] is due.
+    held_at: Option<Instant>,
     cancelled: bool,
     /// When SIGKILL follows SIGTERM.
     kill_at: Option<Instant>,
@@ -213,8 +89,8 @@ impl Reactor {
         buffer.try_reserve_exact(size)?;
         buffer.resize(size, 0);
 
-        let (stdout, stdout_writer) = Pipe::new(Stream::Stdout, &poll)?;
-        let (stderr, stderr_writer) = Pipe::new(Stream::Stderr, &poll)?;
+        let (stdout, stdout_writer) = Pipe::new(Stream::Stdout, STDOUT, &poll)?;
+        let (stderr, stderr_writer) = Pipe::new(Stream::Stderr, STDERR, &poll)?;
         if let Some(cancellation) = &options.cancellation {
             watch(&poll, cancellation.as_fd(), CANCEL)?;
         }
@@ -243,17 +119,11 @@ impl Reactor {
             pidfd,
             options,
             exited: None,
-            held_said: false,
+            held_at: None,
             cancelled: false,
             kill_at: None,
             give_up_at: None,
         })
-    }
-
-    /// The child's process id.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// Runs until the child has exited and its streams have ended or were given
@@ -319,7 +189,7 @@ impl Reactor {
                 token => {
                     // Readable, hung up or an error: a read tells which.
                     for pipe in &mut self.pipes {
-                        pipe.ready |= pipe.is_open() && pipe.stream.token() == token;
+                        pipe.ready |= pipe.is_open() && pipe.token == token;
                     }
                 }
             }
@@ -339,8 +209,7 @@ impl Reactor {
         if self.any_ready() {
             return Some(Duration::ZERO);
         }
-        let held_at = self.held_at();
-        let deadlines = [self.kill_at, held_at, self.exited.and(self.give_up_at)];
+        let deadlines = [self.kill_at, self.held_at, self.exited.and(self.give_up_at)];
         let next = deadlines.into_iter().flatten().min();
         let next = next.map(|at| at.saturating_duration_since(Instant::now()));
         if self.pidfd.is_none() && self.exited.is_none() {
@@ -370,9 +239,17 @@ impl Reactor {
             }
             return true;
         }
-        if is_due(self.held_at()) {
-            self.held_said = true;
-            on_event(Event::Held(&self.holders()));
+        if is_due(self.held_at) {
+            let holders = self.holders();
+            // Nobody there, and still something to read: it is the sinks that
+            // are slow. Ask again later.
+            let is_behind = holders.is_empty() && self.any_ready();
+            self.held_at = now
+                .checked_add(self.options.held_notice)
+                .filter(|_| is_behind);
+            if !is_behind {
+                on_event(Event::Held(&holders));
+            }
         }
         false
     }
@@ -384,6 +261,7 @@ impl Reactor {
             let timeout = self.options.drain_timeout;
             let give_up_at = timeout.and_then(|timeout| now.checked_add(timeout));
             self.give_up_at = earliest(self.give_up_at, give_up_at);
+            self.held_at = now.checked_add(self.options.held_notice);
         }
         Ok(())
     }
@@ -414,12 +292,6 @@ impl Reactor {
 
     fn is_drained(&self) -> bool {
         self.exited.is_some() && !self.pipes.iter().any(Pipe::is_open)
-    }
-
-    /// When it is time to say who holds the streams.
-    fn held_at(&self) -> Option<Instant> {
-        let exited = self.exited.filter(|_| !self.held_said)?;
-        exited.checked_add(self.options.held_notice)
     }
 
     fn holders(&self) -> Vec<Holder> {
@@ -455,10 +327,14 @@ fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
 fn has_exited(pid: u32) -> io::Result<bool> {
     let pid = i32::try_from(pid).map_err(io::Error::other)?;
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    match waitid(Id::Pid(Pid::from_raw(pid)), flags) {
-        Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => Ok(false),
-        // EINVAL: killed by a real-time signal, which nix has no name for.
-        Ok(_) | Err(Errno::EINVAL) => Ok(true),
-        Err(error) => Err(error.into()),
+    loop {
+        return match waitid(Id::Pid(Pid::from_raw(pid)), flags) {
+            Ok(WaitStatus::StillAlive) => Ok(false),
+            // EINVAL: killed by a real-time signal, which nix has no name for.
+            Ok(_) | Err(Errno::EINVAL) => Ok(true),
+            // Not to be taken for alive: the pidfd has told, and tells once.
+            Err(Errno::EINTR) => continue,
+            Err(error) => Err(error.into()),
+        };
     }
 }

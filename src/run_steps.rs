@@ -8,7 +8,8 @@ use std::rc::Rc;
 use crate::cancel::Cancellation;
 use crate::chroot_exec::LOCAL;
 use crate::error::Error;
-use crate::log_file;
+use crate::host::Root;
+use crate::log_file::{self, LogDir};
 use crate::package::{Config, Mode};
 use crate::reactor;
 use crate::settings::Settings;
@@ -44,75 +45,75 @@ pub fn run(
     console: &mut Console,
 ) -> Result<bool, Error> {
     let is_local = options.chroot == LOCAL;
-    let copy_dir = absolute(&options.copy_dir, is_local)?;
-    let root_mount = if is_local {
-        OsStr::new("")
+    let mount = if is_local {
+        OsStr::new("/")
     } else {
-        options.chroot.as_os_str()
+        &options.chroot
     };
-    let mut config_file = root_mount.to_owned();
-    config_file.push(format!("{copy_dir}/config.json"));
-    let config_file = PathBuf::from(config_file);
-    let config = Config::load(&config_file)?;
+    let root = Root::open(Path::new(mount))?;
+    let copy_dir = inside(&options.copy_dir, is_local)?;
+    let config_file = PathBuf::from(format!("{copy_dir}/config.json"));
+    let config = Config::load(&root, &config_file)?;
+    let config_file = root.outside(&config_file);
     let steps = choose(&config, options, &config_file)?;
     if steps.is_empty() {
-        console.notice(&format!(
-            "{}: no steps for mode {}",
-            config_file.display(),
-            options.mode
-        ));
+        let (file, mode) = (config_file.display(), options.mode);
+        console.notice(&format!("{file}: no steps for mode {mode}"));
     }
 
-    let log_root = match &options.log_dir {
-        Some(dir) => log_file::dir(
-            OsStr::new(""),
-            dir.as_os_str(),
-            &config.package_name,
-            &config.package_version,
+    // A folder given by name is where its user sees it; the variable's is inside
+    // the root.
+    let (log_root, log_mount) = match &options.log_dir {
+        Some(dir) => (
+            std::path::absolute(dir).map_err(Error::io("make absolute", dir))?,
+            &Root::open(Path::new("/"))?,
         ),
-        None => log_file::dir(
-            root_mount,
-            &settings.log_dir,
-            &config.package_name,
-            &config.package_version,
-        ),
+        None => (PathBuf::from(&settings.log_dir), &root),
+    };
+    let log_dir = log_file::dir(
+        OsStr::new(""),
+        log_root.as_os_str(),
+        &config.package_name,
+        &config.package_version,
+    );
+    let log_dir = LogDir {
+        root: log_mount,
+        path: &log_dir,
     };
     let place = Place {
         chroot_dir: &options.chroot,
         copy_dir: &copy_dir,
-        log_dir: settings.write_logs.then_some(&*log_root),
+        log_dir: settings.write_logs.then_some(log_dir),
     };
-    let cancellation = Rc::new(cancellation);
     let mut runner = Runner {
         console,
         clock: &SystemClock::default(),
         chroot_exec: tee::SELF.into(),
         temp_dir: settings.temp_dir.clone(),
         reactor: reactor::Options {
-            cancellation: Some(Rc::clone(&cancellation)),
+            cancellation: Some(Rc::new(cancellation)),
             ..settings.reactor_options()
         },
     };
     for step in steps {
-        if cancellation.is_cancelled() {
-            return Ok(false);
-        }
         let lookup = |name: &str| settings.environment.get(OsStr::new(name)).map(|v| &**v);
         if run_step(step, &place, lookup, &mut runner)? != Verdict::Succeeded {
             return Ok(false);
         }
     }
-    Ok(!cancellation.is_cancelled())
+    Ok(!runner.is_cancelled())
 }
 
 /// The package's folder as an absolute path inside the root: from the working
 /// directory here, from `/` in another root.
-fn absolute(copy_dir: &Path, is_local: bool) -> Result<String, Error> {
+fn inside(copy_dir: &Path, is_local: bool) -> Result<String, Error> {
     let absolute = if is_local {
         std::path::absolute(copy_dir).map_err(Error::io("make absolute", copy_dir))?
     } else {
         Path::new("/").join(copy_dir)
     };
+    // Without the slash that a shell's completion leaves at the end.
+    let absolute: PathBuf = absolute.components().collect();
     // The control file is JSON, which has no other bytes.
     absolute
         .into_os_string()

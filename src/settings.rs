@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, IsTerminal};
+use std::fs::File;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,12 +28,35 @@ pub struct Settings {
     /// `SKYHOOK_LOG_DIR`: the log root, under the root mount; default
     /// `/var/log/skyhook`.
     pub log_dir: OsString,
+    /// `SKYHOOK_DATA_DIR`: where a legacy start finds the package; default
+    /// `/skyhook-package`.
+    pub data_dir: OsString,
+    /// `SKYHOOK_ROOT_DIR`: the state root, under the root mount; default
+    /// `/etc/skyhook`.
+    pub root_dir: OsString,
+    /// `COPY_RESOLV`: whether /etc/resolv.conf goes into the root mount; default
+    /// true.
+    pub copy_resolv: bool,
+    /// `OVERLAY_ALWAYS_RUN_STEP`: whether steps run that have finished before;
+    /// default false.
+    pub always_run_step: bool,
     /// Where temporary files go: `TMPDIR`, default `/tmp`.
     pub temp_dir: PathBuf,
-    /// Whether standard input is a terminal, which a step may want to read.
-    pub stdin_is_terminal: bool,
+    /// Whether there is a terminal (/dev/tty) that a step may want to talk to.
+    pub has_terminal: bool,
     /// The whole environment.
     pub environment: Environment,
+}
+
+/// What a run is for, as the operator names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResourceId {
+    /// The custom resource and its generation.
+    pub id: String,
+    /// The package's name.
+    pub package: String,
+    /// The package's version.
+    pub version: String,
 }
 
 /// The process's environment.
@@ -43,23 +66,26 @@ pub fn environment() -> Environment {
 }
 
 impl Settings {
-    /// Reads the process's environment and looks at its standard input.
+    /// Reads the process's environment, and looks for its terminal.
     ///
     /// # Errors
     /// [`Error::Setting`] for a variable whose value cannot be used.
     pub fn from_process() -> Result<Settings, Error> {
         let mut settings = Settings::from_environment(environment())?;
-        settings.stdin_is_terminal = io::stdin().is_terminal();
+        settings.has_terminal = File::open("/dev/tty").is_ok();
         Ok(settings)
     }
 
-    /// Takes everything from `environment`; standard input is no terminal.
+    /// Takes everything from `environment`; there is no terminal.
     ///
     /// # Errors
     /// [`Error::Setting`] for a variable whose value cannot be used.
     pub fn from_environment(environment: Environment) -> Result<Settings, Error> {
         let get = |name: &str| environment.get(OsStr::new(name)).map(OsString::as_os_str);
-        let is_true = |value: &OsStr| value.eq_ignore_ascii_case("true");
+        let path = |name, default| get(name).unwrap_or(OsStr::new(default)).to_owned();
+        // "true" in any case is true, anything else false.
+        let flag =
+            |name, default| get(name).map_or(default, |value| value.eq_ignore_ascii_case("true"));
         Ok(Settings {
             buffer_limit: parse(
                 "SKYHOOK_AGENT_BUFFER_LIMIT",
@@ -74,17 +100,42 @@ impl Settings {
                 "a number of seconds, 0 or more",
                 |value| Duration::try_from_secs_f64(value.parse().ok()?).ok(),
             )?,
-            write_logs: get("SKYHOOK_AGENT_WRITE_LOGS").is_none_or(is_true),
-            log_dir: get("SKYHOOK_LOG_DIR")
-                .unwrap_or(OsStr::new("/var/log/skyhook"))
-                .to_owned(),
+            write_logs: flag("SKYHOOK_AGENT_WRITE_LOGS", true),
+            log_dir: path("SKYHOOK_LOG_DIR", "/var/log/skyhook"),
+            data_dir: path("SKYHOOK_DATA_DIR", "/skyhook-package"),
+            root_dir: path("SKYHOOK_ROOT_DIR", "/etc/skyhook"),
+            copy_resolv: flag("COPY_RESOLV", true),
+            always_run_step: flag("OVERLAY_ALWAYS_RUN_STEP", false),
             temp_dir: get("TMPDIR")
                 .filter(|dir| !dir.is_empty())
                 .unwrap_or(OsStr::new("/tmp"))
                 .into(),
-            stdin_is_terminal: false,
+            has_terminal: false,
             environment,
         })
+    }
+
+    /// `SKYHOOK_RESOURCE_ID`, which only runs that keep state need.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where it is not of the form `{id}_{package}_{version}`;
+    /// it has no usable default.
+    pub fn resource_id(&self) -> Result<ResourceId, Error> {
+        const NAME: &str = "SKYHOOK_RESOURCE_ID";
+        let value = self.environment.get(OsStr::new(NAME));
+        let value = value.map_or_else(String::new, |value| value.to_string_lossy().into_owned());
+        match value.split('_').collect::<Vec<_>>()[..] {
+            [id, package, version] => Ok(ResourceId {
+                id: id.to_owned(),
+                package: package.to_owned(),
+                version: version.to_owned(),
+            }),
+            _ => Err(Error::Setting {
+                name: NAME,
+                value,
+                expected: "{id}_{package}_{version}",
+            }),
+        }
     }
 
     /// How a reactor runs under these settings.
@@ -93,9 +144,9 @@ impl Settings {
         reactor::Options {
             buffer_limit: self.buffer_limit,
             drain_timeout: self.drain_timeout,
-            // A step in a group of its own would be stopped when it reads from
-            // the terminal, and Ctrl-C would not reach it.
-            own_group: !self.stdin_is_terminal,
+            // In a group of its own a step would be stopped for ever when it talks
+            // to the terminal, as ssh and sudo do, and Ctrl-C would not reach it.
+            own_group: !self.has_terminal,
             ..reactor::Options::default()
         }
     }
@@ -138,6 +189,10 @@ mod tests {
         assert_eq!(settings.drain_timeout, None);
         assert!(settings.write_logs);
         assert_eq!(settings.log_dir, "/var/log/skyhook");
+        assert_eq!(settings.data_dir, "/skyhook-package");
+        assert_eq!(settings.root_dir, "/etc/skyhook");
+        assert!(settings.copy_resolv);
+        assert!(!settings.always_run_step);
         assert_eq!(settings.temp_dir, PathBuf::from("/tmp"));
     }
 
@@ -179,8 +234,40 @@ mod tests {
     #[test]
     fn only_the_word_true_is_true() {
         for (value, expected) in [("true", true), ("TrUe", true), ("1", false), ("", false)] {
-            let settings = settings(&[("SKYHOOK_AGENT_WRITE_LOGS", value)]).unwrap();
+            let settings = settings(&[
+                ("SKYHOOK_AGENT_WRITE_LOGS", value),
+                ("COPY_RESOLV", value),
+                ("OVERLAY_ALWAYS_RUN_STEP", value),
+            ])
+            .unwrap();
             assert_eq!(settings.write_logs, expected, "{value:?}");
+            assert_eq!(settings.copy_resolv, expected, "{value:?}");
+            assert_eq!(settings.always_run_step, expected, "{value:?}");
         }
+    }
+
+    #[test]
+    fn a_resource_id_has_exactly_three_parts() {
+        let id = |value| {
+            settings(&[("SKYHOOK_RESOURCE_ID", value)])
+                .unwrap()
+                .resource_id()
+        };
+        let good = id("scr-1234-1_pkg_1.2.3").unwrap();
+        assert_eq!(
+            [&*good.id, &good.package, &good.version],
+            ["scr-1234-1", "pkg", "1.2.3"]
+        );
+        for bad in ["", "a", "a_b", "a_b_c_d"] {
+            let error = id(bad).unwrap_err();
+            assert!(
+                error
+                    .to_string()
+                    .starts_with("SKYHOOK_RESOURCE_ID: expected"),
+                "{error}"
+            );
+            assert_eq!(error.exit_code(), 2);
+        }
+        assert!(settings(&[]).unwrap().resource_id().is_err());
     }
 }

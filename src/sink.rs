@@ -85,6 +85,12 @@ impl Sink {
         self.lost
     }
 
+    /// What to say of the loss when no more is to come; `None` where there is none.
+    #[must_use]
+    pub fn loss(&self) -> Option<String> {
+        (self.lost > 0).then(|| format!("{} bytes lost on {}", self.lost, self.name))
+    }
+
     /// Writes all of `bytes`, waiting as long as the other side needs.
     ///
     /// When the sink fails it is dropped, the rest of `bytes` and all that comes
@@ -171,11 +177,26 @@ impl Console {
         }
     }
 
+    /// Says on stderr what stdout has lost: to be called last of all.
+    pub fn report_loss(&mut self) {
+        if let Some(loss) = self.stdout.loss() {
+            self.notice(&loss);
+        }
+    }
+
     /// Writes one line of the agent's own to stderr: `skyhook-agent: {notice}`.
+    /// Control characters, which a path may hold, are escaped: one line it is.
     pub fn notice(&mut self, notice: &str) {
+        let mut line = String::from("skyhook-agent: ");
+        for c in notice.chars() {
+            if c.is_control() {
+                line.extend(c.escape_default());
+            } else {
+                line.push(c);
+            }
+        }
+        line.push('\n');
         // Where stderr itself fails, there is nobody left to tell.
-        let _ = self
-            .stderr
-            .write(format!("skyhook-agent: {notice}\n").as_bytes());
+        let _ = self.stderr.write(line.as_bytes());
     }
 }

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::path::Path;
 
 use serde::Deserialize;
 
 use crate::error::Error;
-use crate::log_file;
+use crate::log_file::{self, Claim, LogDir};
 use crate::sink::Sink;
 use crate::tee::{Command, Logs, Runner};
 
@@ -47,9 +46,8 @@ pub struct Place<'a> {
     pub chroot_dir: &'a OsStr,
     /// The package's folder, absolute, inside that root.
     pub copy_dir: &'a str,
-    /// The log folder of this version of the package ([`log_file::dir`]);
-    /// `None`: no log files.
-    pub log_dir: Option<&'a Path>,
+    /// The log folder of this version of the package; `None`: no log files.
+    pub log_dir: Option<LogDir<'a>>,
 }
 
 /// How a step ended.
@@ -64,6 +62,8 @@ pub enum Verdict {
     },
     /// It did not run: variables of its arguments cannot be used.
     NotRun,
+    /// It did not run: the run was cancelled before.
+    Cancelled,
 }
 
 /// Runs one step and prints how it ended: `SUCEEDED: {path} {arguments}` or
@@ -102,10 +102,19 @@ pub fn run_step<'e>(
     env.insert("STEP_ROOT".to_owned(), step_root);
     env.insert("SKYHOOK_DIR".to_owned(), place.copy_dir.to_owned());
 
-    let logs = place
+    let claim = place
         .log_dir
         .and_then(|dir| claim_logs(dir, &step.path, runner));
-    let has_logs = logs.is_some();
+    // As late as can be: the claim may have waited for its second.
+    if runner.is_cancelled() {
+        claim.into_iter().for_each(Claim::discard);
+        let path = &step.path;
+        runner
+            .console
+            .notice(&format!("cancelled: {path} does not start"));
+        return Ok(Verdict::Cancelled);
+    }
+    let has_logs = claim.is_some();
     let outcome = runner.tee(
         &Command {
             chroot_dir: place.chroot_dir,
@@ -115,40 +124,52 @@ pub fn run_step<'e>(
             no_chmod: false,
             write_cmds: false,
         },
-        logs.unwrap_or_else(Logs::none),
-    )?;
-
-    let arguments = arguments.join(" ");
-    let verdict = if step.returncodes.contains(&outcome.code.into()) {
-        runner
-            .console
-            .print(&format!("SUCEEDED: {} {arguments}", step.path));
-        Verdict::Succeeded
-    } else {
-        let code = outcome.code;
-        runner
-            .console
-            .print(&format!("FAILED: {} {arguments} {code}", step.path));
-        Verdict::Failed { code }
-    };
-    if let Some(dir) = place.log_dir.filter(|_| has_logs)
-        && let Err(error) = log_file::reap(dir, &step.path)
-    {
-        runner.console.notice(&error.to_string());
+        claim.map_or_else(Logs::none, Logs::from),
+    );
+    let verdict = outcome.map(|outcome| judge(step, &arguments.join(" "), outcome.code, runner));
+    if let Some(dir) = place.log_dir {
+        // Also where the step could not be started, again and again, or where a
+        // full disk kept the new log away.
+        if let Err(error) = dir.reap(&step.path)
+            && has_logs
+        {
+            runner.console.notice(&error.to_string());
+        }
     }
-    Ok(verdict)
+    verdict
 }
 
-fn claim_logs(dir: &Path, step_path: &str, runner: &mut Runner<'_>) -> Option<Logs> {
-    match log_file::claim(dir, step_path, runner.clock) {
-        Ok(claim) => Some(Logs {
-            stderr: Sink::file(&log_file::err_path(&claim.path), claim.stderr),
-            stdout: Sink::file(&claim.path, claim.stdout),
-        }),
-        Err(error) => {
+/// Prints how the step ended.
+fn judge(step: &Step, arguments: &str, code: i32, runner: &mut Runner<'_>) -> Verdict {
+    let path = &step.path;
+    if step.returncodes.contains(&code.into()) {
+        runner
+            .console
+            .print(&format!("SUCEEDED: {path} {arguments}"));
+        Verdict::Succeeded
+    } else {
+        runner
+            .console
+            .print(&format!("FAILED: {path} {arguments} {code}"));
+        Verdict::Failed { code }
+    }
+}
+
+fn claim_logs(dir: LogDir<'_>, step_path: &str, runner: &mut Runner<'_>) -> Option<Claim> {
+    let claim = dir.claim(step_path, runner.clock);
+    claim
+        .inspect_err(|error| {
             let notice = format!("{error}; the step runs without a log file");
             runner.console.notice(&notice);
-            None
+        })
+        .ok()
+}
+
+impl From<Claim> for Logs {
+    fn from(claim: Claim) -> Logs {
+        Logs {
+            stderr: Sink::file(&log_file::err_path(&claim.path), claim.stderr),
+            stdout: Sink::file(&claim.path, claim.stdout),
         }
     }
 }

@@ -43,14 +43,19 @@ pub fn local_offset(unix_time: i64) -> Option<i32> {
 /// Sets every signal that can be set to its default disposition.
 pub fn default_signals() {
     for signal in 1..=64 {
-        default_signal(signal);
+        set_signal(signal, libc::SIG_DFL);
     }
 }
 
-/// Lets this process wait for its children whatever its parent did: an ignored
-/// SIGCHLD is inherited, and the kernel then throws exit codes away.
-pub fn default_sigchld() {
-    default_signal(libc::SIGCHLD);
+/// Sets up the signals of a process that runs children and writes files.
+///
+/// SIGCHLD gets its default, whatever the parent did: where it is ignored, the
+/// kernel throws exit codes away. SIGXFSZ is ignored, so that a log past a limit
+/// of file size is a write that fails, and not the end of the agent. (SIGPIPE is
+/// ignored by the runtime.)
+pub fn set_up_signals() {
+    set_signal(libc::SIGCHLD, libc::SIG_DFL);
+    set_signal(libc::SIGXFSZ, libc::SIG_IGN);
 }
 
 /// Whether this process ignores `signal`, as one started by nohup does SIGHUP.
@@ -63,10 +68,25 @@ pub fn is_ignored(signal: libc::c_int) -> bool {
     asked == 0 && old.sa_sigaction == libc::SIG_IGN
 }
 
-fn default_signal(signal: libc::c_int) {
-    // SAFETY: SIG_DFL installs no handler, so no code of ours can run in a
-    // signal's context. Signals that cannot be set give EINVAL, which is as well.
-    unsafe { libc::signal(signal, libc::SIG_DFL) };
+/// Sets a signal to SIG_DFL or SIG_IGN.
+fn set_signal(signal: libc::c_int, disposition: libc::sighandler_t) {
+    // The kernel's own struct sigaction: the disposition, then no flags and no
+    // mask. Four words are enough for it on every architecture.
+    let action = [disposition, 0, 0, 0];
+    // Not libc's sigaction: that refuses signals 32 and 33, which it keeps to
+    // itself, and posix_spawn has its children ignore them.
+    // SAFETY: the kernel reads `action`, a live local, and is given nowhere to
+    // write. No handler is installed. SIGKILL and SIGSTOP give EINVAL, which is
+    // as well.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            action.as_ptr(),
+            std::ptr::null::<usize>(),
+            size_of::<u64>(),
+        )
+    };
 }
 
 /// Marks every descriptor above 2 close-on-exec (close_range, Linux 5.11; one

@@ -85,11 +85,18 @@ pub struct Outcome {
 }
 
 impl Runner<'_> {
+    /// Whether the run has been cancelled.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        let cancellation = self.reactor.cancellation.as_ref();
+        cancellation.is_some_and(|cancellation| cancellation.is_cancelled())
+    }
+
     /// Runs one command: its stdout to the parent's and `logs.stdout`, labelled
     /// `[out]`; its stderr to the parent's and `logs.stderr`, labelled `[err]`.
     ///
     /// Sinks that fail are dropped with one notice each on stderr; at the end
-    /// another says how much each lost.
+    /// another says how much a log lost.
     ///
     /// # Errors
     /// Where the command could not be started. Its own failure is an
@@ -133,9 +140,9 @@ impl Runner<'_> {
             })
             .collect(),
         };
-        for Loss { sink, bytes } in &outcome.losses {
-            self.console
-                .notice(&format!("{bytes} bytes lost on {sink}"));
+        // The console's are told at the end of the run, once.
+        for log in [&logs.stdout, &logs.stderr] {
+            log.loss().iter().for_each(|loss| self.console.notice(loss));
         }
         Ok(outcome)
     }

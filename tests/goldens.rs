@@ -77,9 +77,8 @@ fn a_whole_tee_run_writes_the_reference_s_log_file() {
             continue;
         }
         let mut fixture = Fixture::new();
-        fixture.options.buffer_limit = (case["limit"].as_u64().unwrap() as usize)
-            .try_into()
-            .unwrap();
+        let limit = usize::try_from(case["limit"].as_u64().unwrap()).unwrap();
+        fixture.options.buffer_limit = limit.try_into().unwrap();
         fixture.clock = Box::new(TestClock::local_times(
             reads.iter().map(|(at, _)| *at).collect(),
         ));

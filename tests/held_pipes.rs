@@ -162,3 +162,39 @@ fn a_child_that_runs_long_brings_no_notice() {
         .unwrap();
     assert_eq!(notices, 0);
 }
+
+/// A child that fills its pipe and ends, read a byte at a time.
+fn slow_to_read(options: Options) -> (Vec<String>, Reason) {
+    let mut head = Command::new("/bin/sh");
+    head.args(["-c", "yes | head -c 65536"]);
+    let options = Options {
+        buffer_limit: 1.try_into().unwrap(),
+        ..options
+    };
+    let mut said = Vec::new();
+    let stop = Reactor::spawn(head, options)
+        .unwrap()
+        .run(|event| match event {
+            Event::Held(_) | Event::GivenUp(_) => said.push(format!("{event:?}")),
+            _ => {}
+        });
+    (said, stop.unwrap().reason)
+}
+
+#[test]
+fn being_slow_to_read_is_not_taken_for_a_holder() {
+    let (said, reason) = slow_to_read(Options {
+        held_notice: Duration::ZERO,
+        ..Options::default()
+    });
+    assert_eq!((said, reason), (vec![], Reason::Drained));
+}
+
+#[test]
+fn what_a_pipe_holds_at_the_time_out_is_read_to_its_end() {
+    let (said, reason) = slow_to_read(Options {
+        drain_timeout: Some(Duration::ZERO),
+        ..Options::default()
+    });
+    assert_eq!((said, reason), (vec![], Reason::Drained));
+}

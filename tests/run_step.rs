@@ -6,29 +6,39 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, FileTimes};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use skyhook_agent::log_file;
+use skyhook_agent::cancel::Canceller;
+use skyhook_agent::host::Root;
+use skyhook_agent::log_file::{self, Claim, LogDir};
+use skyhook_agent::stamp::Clock;
 use skyhook_agent::step::{Place, Step, Verdict, run_step};
-use support::{Fixture, TestClock, step, unstamp};
+use support::{Fixture, TestClock, names, step, unstamp};
+use time::{OffsetDateTime, PrimitiveDateTime};
+
+fn root() -> Root {
+    Root::open(Path::new("/")).unwrap()
+}
+
+fn claim(dir: &Path, step_path: &str, clock: &TestClock) -> Claim {
+    let root = root();
+    let dir = LogDir {
+        root: &root,
+        path: dir,
+    };
+    dir.claim(step_path, clock).unwrap()
+}
 
 fn run(fixture: &mut Fixture, step: &Step, log_dir: Option<&Path>) -> Verdict {
+    let root = root();
     let place = Place {
         chroot_dir: OsStr::new("local"),
         copy_dir: "/copy",
-        log_dir,
+        log_dir: log_dir.map(|path| LogDir { root: &root, path }),
     };
     run_step(step, &place, |_| None, &mut fixture.runner()).unwrap()
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(dir).unwrap();
-    let mut names: Vec<String> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
 }
 
 #[test]
@@ -108,7 +118,10 @@ fn every_variable_that_cannot_be_used_is_named_and_nothing_runs() {
     let place = Place {
         chroot_dir: OsStr::new("local"),
         copy_dir: "/copy",
-        log_dir: Some(&fixture.path("logs")),
+        log_dir: Some(LogDir {
+            root: &root(),
+            path: &fixture.path("logs"),
+        }),
     };
     let arguments = ["env:MISSING", "env:GOOD", "env:LATIN1", "env:GONE"];
     let lookup = |name: &str| environ.get(name).copied();
@@ -188,9 +201,9 @@ fn two_runs_in_one_second_keep_both_logs() {
 fn a_claim_waits_for_the_next_second_and_no_longer() {
     let dir = tempfile::tempdir().unwrap();
     let clock = TestClock::at("2026-05-02T21:51:23.900000");
-    log_file::claim(dir.path(), "a", &clock).unwrap();
+    claim(dir.path(), "a", &clock);
     assert_eq!(clock.slept.get(), Duration::ZERO);
-    log_file::claim(dir.path(), "a", &clock).unwrap();
+    claim(dir.path(), "a", &clock);
     assert_eq!(clock.slept.get(), Duration::from_millis(100));
 }
 
@@ -199,8 +212,8 @@ fn a_claim_never_takes_over_a_lone_err_log() {
     let dir = tempfile::tempdir().unwrap();
     let lone = dir.path().join("a-2026-05-02-215123.log.err");
     fs::write(&lone, "kept").unwrap();
-    let claim = log_file::claim(dir.path(), "a", &TestClock::at("2026-05-02T21:51:23"));
-    assert!(claim.unwrap().path.ends_with("a-2026-05-02-215124.log"));
+    let claim = claim(dir.path(), "a", &TestClock::at("2026-05-02T21:51:23"));
+    assert!(claim.path.ends_with("a-2026-05-02-215124.log"));
     assert_eq!(fs::read_to_string(lone).unwrap(), "kept");
     assert!(!dir.path().join("a-2026-05-02-215123.log").exists());
 }
@@ -208,11 +221,9 @@ fn a_claim_never_takes_over_a_lone_err_log() {
 #[test]
 fn many_agents_at_once_never_share_a_log() {
     let dir = tempfile::tempdir().unwrap();
-    let claim = || log_file::claim(dir.path(), "a", &TestClock::at("2026-05-02T21:51:23"));
+    let claim = || claim(dir.path(), "a", &TestClock::at("2026-05-02T21:51:23"));
     let mut paths: Vec<PathBuf> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..16)
-            .map(|_| scope.spawn(|| claim().unwrap().path))
-            .collect();
+        let threads: Vec<_> = (0..16).map(|_| scope.spawn(|| claim().path)).collect();
         threads
             .into_iter()
             .map(|thread| thread.join().unwrap())
@@ -293,11 +304,100 @@ fn a_log_that_cannot_be_created_costs_the_log_alone() {
     );
     let stderr = fixture.text("stderr");
     assert!(
-        stderr.starts_with("skyhook-agent: cannot create the log folder "),
+        stderr.starts_with("skyhook-agent: cannot create the folder "),
         "{stderr}"
     );
     assert!(
         stderr.contains("the step runs without a log file"),
         "{stderr}"
     );
+}
+
+/// A step that never starts must not fill the disk with empty logs: an operator's
+/// pod is restarted for as long as it takes.
+#[test]
+fn logs_are_reaped_also_where_the_step_cannot_be_started() {
+    let mut fixture = Fixture::new();
+    fixture.clock = Box::new(TestClock::at("2026-05-02T21:51:23"));
+    let (root, dir) = (root(), fixture.path("logs"));
+    let place = Place {
+        chroot_dir: OsStr::new("local"),
+        copy_dir: "/copy",
+        log_dir: Some(LogDir {
+            root: &root,
+            path: &dir,
+        }),
+    };
+    for _ in 0..8 {
+        let mut runner = fixture.runner();
+        runner.temp_dir = "/no/such/folder".into();
+        let error = run_step(&step("a", &[]), &place, |_| None, &mut runner).unwrap_err();
+        assert!(error.to_string().contains("/no/such/folder"), "{error}");
+    }
+    assert_eq!(names(&dir).len(), 2 * log_file::KEPT);
+}
+
+/// A clock whose waiting is when somebody cancels the run.
+struct CancelledMeanwhile(TestClock, Canceller);
+
+impl Clock for CancelledMeanwhile {
+    fn utc(&self) -> OffsetDateTime {
+        self.0.utc()
+    }
+
+    fn local(&self) -> PrimitiveDateTime {
+        self.0.local()
+    }
+
+    fn sleep(&self, time: Duration) {
+        self.1.cancel();
+        self.0.sleep(time);
+    }
+}
+
+#[test]
+fn a_run_cancelled_while_it_waits_for_its_log_does_not_start_the_step() {
+    let mut fixture = Fixture::new();
+    let clock = TestClock::at("2026-05-02T21:51:23");
+    let dir = fixture.path("logs");
+    claim(&dir, "a.sh", &clock);
+    let canceller = fixture.canceller();
+    fixture.clock = Box::new(CancelledMeanwhile(clock, canceller));
+    let verdict = run(&mut fixture, &step("a.sh", &["out x"]), Some(&dir));
+    assert_eq!(verdict, Verdict::Cancelled);
+    assert_eq!(fixture.text("stdout"), "");
+    assert_eq!(
+        fixture.text("stderr"),
+        "skyhook-agent: cancelled: a.sh does not start\n"
+    );
+    assert_eq!(names(&dir).len(), 2, "the other run's logs and no others");
+}
+
+#[test]
+fn logs_stay_inside_the_root() {
+    let mut fixture = Fixture::new();
+    let (inside, outside) = (fixture.path("root"), fixture.path("outside"));
+    fs::create_dir_all(inside.join("var")).unwrap();
+    fs::create_dir(&outside).unwrap();
+    symlink(&outside, inside.join("var/log")).unwrap();
+    let root = Root::open(&inside).unwrap();
+    let place = Place {
+        chroot_dir: OsStr::new("local"),
+        copy_dir: "/copy",
+        log_dir: Some(LogDir {
+            root: &root,
+            path: Path::new("/var/log/p/1"),
+        }),
+    };
+    for (n, runs) in [
+        (0, "it leads nowhere inside"),
+        (2, "it leads to a folder inside"),
+    ] {
+        run_step(&step("a", &[]), &place, |_| None, &mut fixture.runner()).unwrap();
+        assert_eq!(names(&outside), [""; 0], "{runs}");
+        let inner = inside.join(outside.strip_prefix("/").unwrap());
+        fs::create_dir_all(&inner).unwrap();
+        let logs = inner.join("p/1");
+        assert_eq!(fs::read_dir(logs).map_or(0, Iterator::count), n, "{runs}");
+    }
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::Stdio;
 
 use mio::unix::pipe::{self, Receiver};
-use mio::{Interest, Poll};
+use mio::{Interest, Poll, Token};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::stat::fstat;
 
@@ -14,7 +14,9 @@ use super::{Event, Stream};
 /// The reading end of one stream.
 #[derive(Debug)]
 pub(super) struct Pipe {
-    pub(super) stream: Stream,
+    stream: Stream,
+    /// What the loop's events call it.
+    pub(super) token: Token,
     /// `None` when the stream has ended.
     receiver: Option<Receiver>,
     /// Whether a read may bring something: set by any event, taken back only by
@@ -26,16 +28,17 @@ pub(super) struct Pipe {
 
 impl Pipe {
     /// A pipe whose reading end is in the loop, and its writing end for a child.
-    pub(super) fn new(stream: Stream, poll: &Poll) -> io::Result<(Pipe, Stdio)> {
+    pub(super) fn new(stream: Stream, token: Token, poll: &Poll) -> io::Result<(Pipe, Stdio)> {
         let (writer, mut receiver) = pipe::new()?;
         // The child's programs expect to block. The reading end, which nobody
         // shares with us, stays as it is.
         writer.set_nonblocking(false)?;
         poll.registry()
-            .register(&mut receiver, stream.token(), Interest::READABLE)?;
+            .register(&mut receiver, token, Interest::READABLE)?;
         let inode = fstat(&receiver)?.st_ino;
         let pipe = Pipe {
             stream,
+            token,
             receiver: Some(receiver),
             ready: false,
             inode,
@@ -92,7 +95,8 @@ impl Pipe {
             return;
         };
         let capacity = fcntl(receiver.as_fd(), FcntlArg::F_GETPIPE_SZ).unwrap_or(0);
-        let mut left = usize::try_from(capacity).unwrap_or(0);
+        // One more than it can hold, to see the end behind a full pipe.
+        let mut left = usize::try_from(capacity).unwrap_or(0).saturating_add(1);
         self.ready = true;
         while self.ready && left > 0 {
             left = left.saturating_sub(self.read_once(buffer, on_event));

@@ -3,6 +3,8 @@
 
 // Each test file uses its part of this.
 #![allow(dead_code, missing_docs, unreachable_pub)]
+// Years and the like fit. What is written to stderr passes the test harness by.
+#![allow(clippy::cast_possible_truncation, clippy::explicit_write)]
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -36,12 +38,48 @@ pub fn agent() -> Command {
     command
 }
 
+/// `command`, started by a shell that first does `prelude`.
+pub fn after(prelude: &str, command: &Command) -> Command {
+    let mut sh = Command::new("/bin/sh");
+    sh.args(["-c", &format!("{prelude}; exec \"$@\""), "sh"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => sh.env(name, value),
+            None => sh.env_remove(name),
+        };
+    }
+    sh
+}
+
+/// Fills `root` with what a script needs as its root: /bin/sh and what it loads.
+pub fn fill_root(root: &Path) {
+    let copied = Command::new("/bin/sh")
+        .args([
+            "-c",
+            "cp -L --parents /bin/sh $(ldd /bin/sh | grep -o '/[^ ]*') \"$0\"",
+        ])
+        .arg(root)
+        .status();
+    assert!(copied.unwrap().success());
+}
+
 /// The scripted stand-in for `skyhook-agent chroot-exec`.
 pub fn fake_chroot_exec() -> PathBuf {
     let fake = Path::new(env!("CARGO_BIN_EXE_skyhook-agent"))
         .with_file_name("examples")
         .join("fake-chroot-exec");
-    assert!(fake.exists(), "not built: cargo build --examples");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/fake_chroot_exec.rs");
+    let built = |path| {
+        fs::metadata(path)
+            .and_then(|metadata| metadata.modified())
+            .ok()
+    };
+    assert!(
+        built(&fake) > built(&source),
+        "missing or old: cargo build --examples"
+    );
     fake
 }
 
@@ -328,20 +366,34 @@ impl Package {
 
     /// The content of the one log file whose name is `{step}-{time}{ending}`.
     pub fn log(&self, step: &str, ending: &str) -> String {
-        let dir = self.logs().join("pkg/1.2.3");
-        let mut found = fs::read_dir(&dir)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| {
-                let name = path.file_name().unwrap().to_str().unwrap();
-                name.starts_with(&format!("{step}-20")) && name.ends_with(ending)
-            });
-        let path = found
-            .next()
-            .unwrap_or_else(|| panic!("no {step} log in {dir:?}"));
-        assert_eq!(found.next(), None, "one log of {step}");
-        fs::read_to_string(path).unwrap()
+        log_in(&self.logs().join("pkg/1.2.3"), step, ending)
     }
+}
+
+/// The content of the one log file in `dir` whose name is `{step}-{time}{ending}`.
+pub fn log_in(dir: &Path, step: &str, ending: &str) -> String {
+    let mut found = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            name.starts_with(&format!("{step}-20")) && name.ends_with(ending)
+        });
+    let path = found
+        .next()
+        .unwrap_or_else(|| panic!("no {step} log in {dir:?}"));
+    assert_eq!(found.next(), None, "one log of {step}");
+    fs::read_to_string(path).unwrap()
+}
+
+/// What is in a folder, sorted.
+pub fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
 }
 
 pub fn write_script(path: &Path, script: &str) {
@@ -376,6 +428,14 @@ pub fn stdout(output: &Output) -> String {
 
 pub fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Asserts that `text` has every one of these in it.
+#[track_caller]
+pub fn assert_says(text: &str, expected: &[&str]) {
+    for part in expected {
+        assert!(text.contains(part), "expected {part:?} in {text:?}");
+    }
 }
 
 /// `text` with every stamp taken out, each looked at: label, date, `T`, time,
