@@ -8,7 +8,8 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use skyhook_agent::stamp::Stamper;
 use time::{Date, Month, PrimitiveDateTime, Time};
 
-/// 20 bytes each, so that a repeated text ends in a space where its line ends.
+/// 20 bytes each, which divides every line length. The last is a space: it gives
+/// way to the newline, and no character is cut.
 const CONTENTS: [(&str, &[u8]); 3] = [
     ("ascii", b"the quick brown fox "),
     ("utf-8", "Größe in 東京:5 ".as_bytes()),

@@ -276,6 +276,7 @@ mod tests {
             ("/data/file", "to-file"),
             ("loop", "loop"),
             ("nowhere", "dangling"),
+            ("/data", "data/deep"),
         ] {
             symlink(target, root.join(link)).unwrap();
         }
@@ -301,6 +302,7 @@ mod tests {
                 "/climbing/file",
                 "/relative/../absolute/logs/../file",
                 "/to-file",
+                "/data/deep/file",
             ] {
                 assert_eq!(
                     root.read(Path::new(path)).unwrap(),

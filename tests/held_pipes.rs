@@ -163,10 +163,10 @@ fn a_child_that_runs_long_brings_no_notice() {
     assert_eq!(notices, 0);
 }
 
-/// A child that fills its pipe and ends, read a byte at a time.
+/// A child that writes more than a wake reads and ends, read a byte at a time.
 fn slow_to_read(options: Options) -> (Vec<String>, Reason) {
     let mut head = Command::new("/bin/sh");
-    head.args(["-c", "yes | head -c 65536"]);
+    head.args(["-c", "yes | head -c 8192"]);
     let options = Options {
         buffer_limit: 1.try_into().unwrap(),
         ..options

@@ -157,7 +157,7 @@ fn a_step_may_talk_to_the_terminal() {
         .stdin(Stdio::null())
         .output();
     let output = run.unwrap();
-    if stdout(&output).is_empty() {
+    if output.status.code() == Some(127) {
         return support::skipped(NAME, "script(1) is not there");
     }
     assert_says(&stdout(&output), &[" set", "SUCEEDED: tty.sh"]);
