@@ -91,7 +91,7 @@ enum Command {
     ///
     /// Reads COPY_DIR/config.json and runs the mode's steps in order, stopping at
     /// the first that fails. Every line of a step goes to this terminal and to a
-    /// log file, labelled [out] or [err] and stamped with the local time.
+    /// log file, labelled `[out]` or `[err]` and stamped with the local time.
     #[command(after_help = VARIABLES, after_long_help = format!("{EXAMPLES}\n\n{VARIABLES}"))]
     RunStep(RunStep),
 
