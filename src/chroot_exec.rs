@@ -87,9 +87,12 @@ pub fn run(
     // Before the chroot: the new root may have no /proc.
     sys::cloexec_above_stderr().map_err(Error::io("read", "/proc/self/fd"))?;
     if chroot_dir != LOCAL {
-        chroot(chroot_dir)
-            .map_err(io::Error::from)
-            .map_err(Error::io("change the root to", chroot_dir))?;
+        // The root it has already needs no privilege.
+        if chroot_dir != "/" {
+            chroot(chroot_dir)
+                .map_err(io::Error::from)
+                .map_err(Error::io("change the root to", chroot_dir))?;
+        }
         std::env::set_current_dir("/").map_err(Error::io("enter", "/"))?;
     }
     if !control.no_chmod {

@@ -4,8 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::agent;
 use crate::chroot_exec;
 use crate::package::Mode;
 use crate::run_steps;
@@ -13,6 +15,8 @@ use crate::run_steps;
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
+    /// Run as the agent of the container.
+    Agent(agent::Options),
     /// Run steps of a package.
     RunStep(run_steps::Options),
     /// Become a step.
@@ -39,6 +43,7 @@ pub fn parse() -> Result<Request, clap::Error> {
 /// As [`parse`].
 pub fn parse_from(argv: impl IntoIterator<Item = OsString>) -> Result<Request, clap::Error> {
     Ok(match Cli::try_parse_from(argv)?.command {
+        Command::Agent(words) => Request::Agent(agent_options(words)?),
         Command::RunStep(args) => Request::RunStep(args.into()),
         Command::ChrootExec {
             control_file,
@@ -49,6 +54,28 @@ pub fn parse_from(argv: impl IntoIterator<Item = OsString>) -> Result<Request, c
         },
     })
 }
+
+/// Where the operator's older versions mount the host's root.
+const LEGACY_ROOT_MOUNT: &str = "/root";
+
+const USAGE: &str = "\
+skyhook-agent MODE [ROOT_MOUNT] COPY_DIR
+       skyhook-agent interrupt [ROOT_MOUNT] COPY_DIR DATA
+       skyhook-agent run-step [OPTIONS] COPY_DIR
+
+The first two are the operator's: MODE is one of apply, config, post-interrupt,
+upgrade and uninstall, or one of these with -check; ROOT_MOUNT is where the host's
+root is mounted [/root], COPY_DIR the package's folder on the host, and DATA what to
+interrupt, as base64 of JSON.";
+
+const AGENT_VARIABLES: &str = "\
+Environment of the operator's forms:
+  SKYHOOK_RESOURCE_ID          {id}_{package}_{version}; has to be set
+  SKYHOOK_ROOT_DIR             folder for flags and history, inside the root [/etc/skyhook]
+  SKYHOOK_DATA_DIR             where to copy the package from if it is not on the host
+                               [/skyhook-package]
+  COPY_RESOLV                  copy /etc/resolv.conf into the root [true]
+  OVERLAY_ALWAYS_RUN_STEP      run steps that have succeeded before [false]";
 
 const VARIABLES: &str = "\
 Environment:
@@ -79,7 +106,13 @@ Examples:
 /// Runs a Skyhook package's steps on a Linux node and streams what they say,
 /// every line labelled and timed.
 #[derive(Debug, Parser)]
-#[command(name = "skyhook-agent", version, after_help = VARIABLES)]
+#[command(
+    name = "skyhook-agent",
+    version,
+    override_usage = USAGE,
+    after_help = VARIABLES,
+    after_long_help = format!("{VARIABLES}\n\n{AGENT_VARIABLES}")
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -94,6 +127,9 @@ enum Command {
     /// log file, labelled `[out]` or `[err]` and stamped with the local time.
     #[command(after_help = VARIABLES, after_long_help = format!("{EXAMPLES}\n\n{VARIABLES}"))]
     RunStep(RunStep),
+
+    #[command(external_subcommand)]
+    Agent(Vec<OsString>),
 
     /// Internal: what the agent starts a step through
     ///
@@ -131,6 +167,49 @@ struct RunStep {
     copy_dir: PathBuf,
 }
 
+/// The operator's forms (contract §7): `MODE ROOT_MOUNT COPY_DIR [DATA]`, and the
+/// older ones without a root mount.
+fn agent_options(words: Vec<OsString>) -> Result<agent::Options, clap::Error> {
+    let words: Result<Vec<String>, OsString> =
+        words.into_iter().map(OsString::into_string).collect();
+    let words = words.map_err(|word| usage(&format!("expected UTF-8, got {}", word.display())))?;
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let (mode, root_mount, copy_dir, data) = match words[..] {
+        ["interrupt", copy_dir, data] => ("interrupt", LEGACY_ROOT_MOUNT, copy_dir, Some(data)),
+        ["interrupt", root_mount, copy_dir, data] => {
+            ("interrupt", root_mount, copy_dir, Some(data))
+        }
+        ["interrupt", ..] => return Err(usage("interrupt: expected [ROOT_MOUNT] COPY_DIR DATA")),
+        [mode, copy_dir] => (mode, LEGACY_ROOT_MOUNT, copy_dir, None),
+        [mode, root_mount, copy_dir] => (mode, root_mount, copy_dir, None),
+        // The reference takes data for any mode, and makes nothing of it.
+        [mode, root_mount, copy_dir, data] => (mode, root_mount, copy_dir, Some(data)),
+        _ => {
+            let word = words.first().copied().unwrap_or_default();
+            return Err(usage(&format!(
+                "{word}: expected a command, or MODE [ROOT_MOUNT] COPY_DIR"
+            )));
+        }
+    };
+    if !copy_dir.starts_with('/') {
+        return Err(usage(&format!(
+            "COPY_DIR: expected an absolute path, got {copy_dir:?}"
+        )));
+    }
+    Ok(agent::Options {
+        mode: mode.to_owned(),
+        root_mount: root_mount.to_owned(),
+        copy_dir: copy_dir.to_owned(),
+        interrupt_data: data.map(str::to_owned),
+    })
+}
+
+/// A usage error as clap words its own, with the usage behind it.
+#[must_use]
+pub fn usage(problem: &str) -> clap::Error {
+    Cli::command().error(ErrorKind::InvalidValue, problem)
+}
+
 impl From<RunStep> for run_steps::Options {
     fn from(args: RunStep) -> run_steps::Options {
         run_steps::Options {
@@ -144,8 +223,6 @@ impl From<RunStep> for run_steps::Options {
 }
 
 fn mode_parser() -> impl TypedValueParser<Value = Mode> {
-    PossibleValuesParser::new(Mode::ALL.map(Mode::name)).try_map(|name| {
-        let mode = Mode::ALL.into_iter().find(|mode| mode.name() == name);
-        mode.ok_or("not a mode")
-    })
+    PossibleValuesParser::new(Mode::ALL.map(Mode::name))
+        .try_map(|name| Mode::from_name(&name).ok_or("not a mode"))
 }

@@ -23,8 +23,8 @@ pub enum Error {
     Package {
         /// The file at fault.
         file: PathBuf,
-        /// What is wrong with it, and what was expected.
-        problem: String,
+        /// All that is wrong with it: where in it, and what was expected there.
+        problems: Vec<String>,
     },
     /// A control file that chroot-exec cannot use (contract §3).
     ControlFile {
@@ -76,6 +76,20 @@ impl Error {
             _ => 1,
         }
     }
+
+    /// The lines to tell an operator: one for each problem of a package, complete
+    /// by itself, so that a long list can be read and searched; else the one of
+    /// `Display`.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            Error::Package { file, problems } => problems
+                .iter()
+                .map(|problem| format!("{}: {problem}", file.display()))
+                .collect(),
+            _ => vec![self.to_string()],
+        }
+    }
 }
 
 impl fmt::Display for Error {
@@ -87,9 +101,10 @@ impl fmt::Display for Error {
                 expected,
             } => write!(f, "{name}: expected {expected}, got {value:?}"),
             Error::Usage(problem) => f.write_str(problem),
-            Error::Package { file, problem } | Error::ControlFile { file, problem } => {
-                write!(f, "{}: {problem}", file.display())
+            Error::Package { file, problems } => {
+                write!(f, "{}: {}", file.display(), problems.join("; "))
             }
+            Error::ControlFile { file, problem } => write!(f, "{}: {problem}", file.display()),
             Error::Exec { program, problem } => write!(f, "cannot run {program}: {problem}"),
             Error::Signals(source) => write!(f, "cannot watch for signals: {source}"),
             Error::Io {

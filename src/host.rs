@@ -6,17 +6,25 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
+use std::time::SystemTime;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlinkat};
+use nix::fcntl::{
+    AtFlags, Flock, FlockArg, OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlinkat,
+    renameat,
+};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat, mkdirat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 
 use crate::error::Error;
+
+mod copy;
+
+pub use copy::{copy_file, copy_tree};
 
 /// How many symbolic links one path may lead over, as in the kernel.
 const MOST_LINKS: u32 = 40;
@@ -101,7 +109,12 @@ impl Root {
                 dir = match self.dir(&done) {
                     Err(Errno::ENOENT) => {
                         match mkdirat(&dir.0, name.as_os_str(), Mode::from_bits_truncate(0o777)) {
-                            Ok(()) | Err(Errno::EEXIST) => self.dir(&done)?,
+                            Ok(()) => {
+                                // A durable file needs a durable way to it.
+                                dir.sync_names()?;
+                                self.dir(&done)?
+                            }
+                            Err(Errno::EEXIST) => self.dir(&done)?,
                             Err(error) => return Err(error),
                         }
                     }
@@ -123,6 +136,18 @@ impl Root {
         self.dir(path)
             .map_err(io::Error::from)
             .map_err(Error::io("open the folder", self.outside(path)))
+    }
+
+    /// Whether a path leads to something.
+    ///
+    /// # Errors
+    /// The system's, where it cannot tell.
+    pub fn exists(&self, path: &Path) -> Result<bool, Error> {
+        match self.resolve(path, OFlag::O_PATH | OFlag::O_CLOEXEC) {
+            Ok(_) => Ok(true),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(false),
+            Err(error) => Err(Error::io("look for", self.outside(path))(error.into())),
+        }
     }
 
     fn dir(&self, path: &Path) -> nix::Result<Dir> {
@@ -181,6 +206,10 @@ impl Root {
             }
         }
         match folders.pop() {
+            // It need not be a folder, which alone could be opened once more.
+            Some(found) if flags.contains(OFlag::O_PATH) && !flags.contains(OFlag::O_DIRECTORY) => {
+                Ok(found)
+            }
             Some(found) => openat(&found, ".", flags, Mode::empty()),
             None => openat(&self.fd, ".", flags, Mode::empty()),
         }
@@ -226,6 +255,89 @@ impl Dir {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Writes a whole file, durably: after a crash at any moment it has its old
+    /// content or the new, and once this returns, the new.
+    ///
+    /// # Errors
+    /// The system's; the file is as it was then.
+    pub fn replace(&self, name: &OsStr, content: &[u8]) -> io::Result<()> {
+        let (temporary, mut file) = self.temporary(|name| self.create_new(name))?;
+        let written = file
+            .write_all(content)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| Ok(renameat(&self.0, &*temporary, &self.0, name)?));
+        if let Err(error) = written {
+            // The error above is the one to tell.
+            let _ = self.remove(&temporary);
+            return Err(error);
+        }
+        self.sync()
+    }
+
+    /// Makes something under a name that nobody else has.
+    fn temporary<T>(&self, make: impl Fn(&OsStr) -> io::Result<T>) -> io::Result<(OsString, T)> {
+        let pid = std::process::id();
+        let mut n = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |time| time.subsec_nanos());
+        loop {
+            let name = OsString::from(format!(".skyhook-agent-{pid}-{n}.tmp"));
+            match make(&name) {
+                // Every agent in a container of its own has the same process id.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    n = n.wrapping_add(1);
+                }
+                made => return Ok((name, made?)),
+            }
+        }
+    }
+
+    /// Gives a file another name, durably, in place of what had it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        renameat(&self.0, from, &self.0, to)?;
+        self.sync()
+    }
+
+    /// Makes the names in the folder durable.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn sync(&self) -> io::Result<()> {
+        Ok(self.sync_names()?)
+    }
+
+    fn sync_names(&self) -> nix::Result<()> {
+        fsync(self.readable()?)
+    }
+
+    /// Waits until no other agent has this folder locked. Dropping the lock
+    /// releases it, and so does the end of the process.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn lock(&self) -> io::Result<Flock<OwnedFd>> {
+        Flock::lock(self.readable()?, FlockArg::LockExclusive).map_err(|(_, error)| error.into())
+    }
+
+    /// All of a file of this folder; never a link's target.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn read(&self, name: &OsStr) -> io::Result<Vec<u8>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mut bytes = Vec::new();
+        File::from(openat(&self.0, name, flags, Mode::empty())?).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn readable(&self) -> nix::Result<OwnedFd> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        openat(&self.0, ".", flags, Mode::empty())
     }
 
     /// The names in the folder.
@@ -310,6 +422,29 @@ mod tests {
                     "{path} {root:?}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn what_is_there_is_seen_behind_links_and_nothing_outside() {
+        let (_dir, roots) = roots();
+        for root in roots {
+            let exists = |path: &str| root.exists(Path::new(path));
+            for path in [
+                "/data",
+                "/data/file",
+                "/to-file",
+                "/data/deep/logs",
+                "/",
+                "/..",
+            ] {
+                assert!(exists(path).unwrap(), "{path} {root:?}");
+            }
+            for path in ["/file", "/../file", "/dangling", "/out", "/data/file/x"] {
+                assert!(!exists(path).unwrap(), "{path} {root:?}");
+            }
+            let error = exists("/loop").unwrap_err().to_string();
+            assert!(error.starts_with("cannot look for "), "{error}");
         }
     }
 

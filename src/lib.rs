@@ -23,6 +23,7 @@ pub mod sys;
 
 pub mod error;
 pub mod exit;
+pub mod python;
 
 pub mod stamp;
 
@@ -30,6 +31,7 @@ pub mod sink;
 
 pub mod cancel;
 pub mod holders;
+pub mod orphans;
 pub mod reactor;
 
 pub mod chroot_exec;
@@ -40,8 +42,13 @@ pub mod log_file;
 pub mod step;
 
 pub mod settings;
+pub mod signals;
 
 pub mod package;
+pub mod state;
+
+pub mod agent;
+pub mod interrupt;
 pub mod run_steps;
 
 pub mod cli;

@@ -2,13 +2,12 @@
 
 use std::process::ExitCode;
 
-use nix::sys::signal::Signal;
-use skyhook_agent::cancel::Cancellation;
 use skyhook_agent::cli::{self, Request};
 use skyhook_agent::error::Error;
 use skyhook_agent::settings::{self, Settings};
+use skyhook_agent::signals::Signals;
 use skyhook_agent::sink::Console;
-use skyhook_agent::{chroot_exec, run_steps, sys};
+use skyhook_agent::{agent, chroot_exec, run_steps};
 
 fn main() -> ExitCode {
     let request = match cli::parse() {
@@ -21,7 +20,9 @@ fn main() -> ExitCode {
     };
     let mut console = Console::process();
     let code = run(request, &mut console).unwrap_or_else(|error| {
-        console.notice(&error.to_string());
+        for line in error.lines() {
+            console.notice(&line);
+        }
         ExitCode::from(error.exit_code())
     });
     console.report_loss();
@@ -34,22 +35,27 @@ fn run(request: Request, console: &mut Console) -> Result<ExitCode, Error> {
             control_file,
             chroot_dir,
         } => match chroot_exec::run(&control_file, &chroot_dir, settings::environment())? {},
+        Request::Agent(options) => {
+            let settings = Settings::from_process()?;
+            if let Err(error) = settings.resource_id() {
+                let _ = cli::usage(&error.to_string()).print();
+                return Ok(ExitCode::from(error.exit_code()));
+            }
+            let signals = Signals::of_process()?;
+            agent::run(&options, &settings, signals, console).map(to_exit_code)
+        }
         Request::RunStep(options) => {
             let settings = Settings::from_process()?;
-            sys::set_up_signals();
-            let ends = [
-                Signal::SIGTERM,
-                Signal::SIGINT,
-                Signal::SIGHUP,
-                Signal::SIGQUIT,
-            ];
-            let cancellation = Cancellation::on_signals(&ends).map_err(Error::Signals)?;
-            let succeeded = run_steps::run(&options, &settings, cancellation, console)?;
-            Ok(if succeeded {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            })
+            let signals = Signals::of_process()?;
+            run_steps::run(&options, &settings, signals, console).map(to_exit_code)
         }
+    }
+}
+
+fn to_exit_code(succeeded: bool) -> ExitCode {
+    if succeeded {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }

@@ -1,19 +1,18 @@
-//! A package as run-step needs it: its config.json, read, and checked for what
-//! could lead out of the package or the log folder.
+//! A package: its config.json, read and checked (contract §7).
 
-use std::collections::BTreeMap;
+mod json;
+mod schema;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
-
-use serde::Deserialize;
 
 use crate::error::Error;
 use crate::host::Root;
 use crate::step::Step;
 
 /// What a package's steps are run for (contract §7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the names are the operator's own")]
 pub enum Mode {
     Uninstall,
@@ -62,6 +61,32 @@ impl Mode {
             Mode::Interrupt => "interrupt",
         }
     }
+
+    /// The mode of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Mode> {
+        Mode::ALL.into_iter().find(|mode| mode.name() == name)
+    }
+
+    /// The mode whose steps check those of this one. The checks themselves have
+    /// none, and neither has the interrupt mode.
+    #[must_use]
+    pub fn check(self) -> Option<Mode> {
+        match self {
+            Mode::Uninstall => Some(Mode::UninstallCheck),
+            Mode::Upgrade => Some(Mode::UpgradeCheck),
+            Mode::Apply => Some(Mode::ApplyCheck),
+            Mode::Config => Some(Mode::ConfigCheck),
+            Mode::PostInterrupt => Some(Mode::PostInterruptCheck),
+            _ => None,
+        }
+    }
+
+    /// Whether its steps check those of another.
+    #[must_use]
+    pub fn is_check(self) -> bool {
+        self.check().is_none() && self != Mode::Interrupt
+    }
 }
 
 impl fmt::Display for Mode {
@@ -70,14 +95,14 @@ impl fmt::Display for Mode {
     }
 }
 
-/// A package's config.json. Keys that are not here are left alone.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// A package's config.json. Unknown keys are left alone, those of steps refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// `v1`.
     pub schema_version: String,
     /// The package's name; one component of its log folder's path.
     pub package_name: String,
-    /// The package's version; another.
+    /// The package's version, semver 2.0.0; another.
     pub package_version: String,
     /// Files that the package wants in its `configmaps` folder.
     pub expected_config_files: Vec<String>,
@@ -86,50 +111,57 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads and checks the config.json at `file`, inside `root`.
+    /// Reads and checks the config.json at `file`, inside `root`. Its steps' files
+    /// are expected in `skyhook_dir` beside it.
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be read, [`Error::Package`] where it is not
-    /// a config.json or a name or path in it leads out of its folder.
+    /// [`Error::Io`] where it cannot be read; [`Error::Package`] with everything
+    /// that is wrong with it.
     pub fn load(root: &Root, file: &Path) -> Result<Config, Error> {
         let json = root.read(file)?;
-        let invalid = |problem: String| Error::Package {
+        let invalid = |problems| Error::Package {
             file: root.outside(file),
-            problem,
+            problems,
         };
-        let config: Config =
-            serde_json::from_slice(&json).map_err(|error| invalid(error.to_string()))?;
-        config.check().map_err(invalid)?;
-        Ok(config)
+        let document = serde_json::from_slice(&json)
+            .map_err(|error| invalid(vec![format!("expected JSON: {error}")]))?;
+        let step_dir = file.with_file_name("skyhook_dir");
+        let exists = |path: &str| root.exists(&step_dir.join(path));
+        schema::read(&document, &exists).map_err(invalid)
     }
 
-    fn check(&self) -> Result<(), String> {
-        if self.schema_version != "v1" {
-            return Err(format!(
-                "schema_version: expected \"v1\", got {:?}",
-                self.schema_version
-            ));
-        }
-        for (field, name) in [
-            ("package_name", &self.package_name),
-            ("package_version", &self.package_version),
-        ] {
-            if matches!(&**name, "" | "." | "..") || name.contains(['/', '\0']) {
-                return Err(format!("{field}: expected a name without /, got {name:?}"));
-            }
-        }
-        for (mode, steps) in &self.modes {
-            for (i, Step { path, .. }) in steps.iter().enumerate() {
-                let leads_out = path.starts_with('/') || path.split('/').any(|name| name == "..");
-                let is_file = !matches!(path.rsplit('/').next(), None | Some("" | "."));
-                if leads_out || !is_file || path.contains('\0') {
-                    return Err(format!(
-                        "modes.{mode}[{i}].path: expected a file inside skyhook_dir, got {path:?}"
-                    ));
-                }
-            }
-        }
-        Ok(())
+    /// What the reference warns of, word for word, its leading blank included: the
+    /// files that would be named like checks of the steps and are nobody's step.
+    /// Each once, in the order of modes and steps.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let steps = |of: fn(Mode) -> bool| {
+            let modes = self.modes.iter().filter(move |(mode, _)| of(**mode));
+            modes.flat_map(|(_, steps)| steps)
+        };
+        let mut known: BTreeSet<String> = steps(Mode::is_check)
+            .map(|step| step.path.clone())
+            .collect();
+        steps(|mode| mode.check().is_some())
+            .map(|step| check_path(&step.path))
+            .filter(|path| known.insert(path.clone()))
+            .map(|path| {
+                format!(
+                    " {path} doesn't exist. \
+                     Checks ensure that all tasks in the step will complete."
+                )
+            })
+            .collect()
+    }
+}
+
+/// Where the reference looks for a step's check: `a.sh` has `a_check.sh`. The last
+/// dot counts, even that of a folder.
+fn check_path(path: &str) -> String {
+    match path.rsplit_once('.') {
+        Some((name, "")) => format!("{name}_check"),
+        Some((name, extension)) => format!("{name}_check.{extension}"),
+        None => format!("{path}_check"),
     }
 }
 
@@ -137,79 +169,30 @@ impl Config {
 mod tests {
     use super::*;
 
-    fn load(json: &str) -> Result<Config, Error> {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), json).unwrap();
-        Config::load(&Root::open(Path::new("/")).unwrap(), file.path())
-    }
-
-    fn with(name: &str, version: &str, path: &str) -> String {
-        serde_json::json!({
-            "schema_version": "v1",
-            "package_name": name,
-            "package_version": version,
-            "expected_config_files": [],
-            "unknown": "is fine",
-            "modes": { "apply": [{
-                "name": "s", "path": path, "arguments": [], "returncodes": [0],
-                "on_host": true, "idempotence": false, "upgrade_step": false,
-            }] },
-        })
-        .to_string()
-    }
-
     #[test]
-    fn mode_names_are_those_of_the_config() {
+    fn every_mode_has_a_name_and_a_check_or_is_one() {
         for mode in Mode::ALL {
-            let read: Mode = serde_json::from_str(&format!("{:?}", mode.name())).unwrap();
-            assert_eq!(read, mode);
+            assert_eq!(Mode::from_name(mode.name()), Some(mode));
+            match mode.check() {
+                Some(check) => assert_eq!(check.name(), format!("{mode}-check")),
+                None => assert_eq!(mode.is_check(), mode.name().ends_with("-check")),
+            }
+            assert!(!mode.is_check() || mode.check().is_none());
         }
+        assert_eq!(Mode::from_name("bogus"), None);
     }
 
     #[test]
-    fn a_sound_config_is_read() {
-        for path in ["a.sh", "steps/a.sh", "./a.sh", "a//b", "..a", "a.."] {
-            let config = load(&with("p", "1.0.0", path)).unwrap();
-            assert_eq!(config.modes[&Mode::Apply][0].path, path);
-        }
-    }
-
-    #[test]
-    fn names_and_paths_that_lead_elsewhere_are_refused_by_place() {
-        for name in ["", ".", "..", "a/b", "/a", "a/", "a\0"] {
-            let error = load(&with(name, "1.0.0", "a.sh")).unwrap_err().to_string();
-            assert!(
-                error.contains("package_name: expected"),
-                "{name:?}: {error}"
-            );
-            let error = load(&with("p", name, "a.sh")).unwrap_err().to_string();
-            assert!(error.contains("package_version: expected"), "{error}");
-        }
-        for path in [
-            "", ".", "..", "/bin/sh", "../x", "a/../b", "a/", "a/.", "a\0b",
+    fn the_check_of_a_file_is_named_before_its_last_dot() {
+        for (path, check) in [
+            ("a.sh", "a_check.sh"),
+            ("steps/a.tar.gz", "steps/a.tar_check.gz"),
+            ("a", "a_check"),
+            ("a.", "a_check"),
+            (".a", "_check.a"),
+            ("steps.d/a", "steps_check.d/a"),
         ] {
-            let error = load(&with("p", "1", path)).unwrap_err();
-            assert!(
-                error.to_string().contains("modes.apply[0].path: expected"),
-                "{error}"
-            );
-            assert_eq!(error.exit_code(), 1);
+            assert_eq!(check_path(path), check);
         }
-    }
-
-    #[test]
-    fn what_is_no_config_is_refused_with_its_place() {
-        for (json, place) in [
-            ("", "line 1 column 0"),
-            ("[]", "line 1 column"),
-            ("{\n\"schema_version\": 1}", "line 2 column"),
-            ("{}", "missing field `schema_version`"),
-        ] {
-            let error = load(json).unwrap_err().to_string();
-            assert!(error.contains(place), "{error}");
-        }
-        let unknown_key = with("p", "1", "a").replace("\"on_host\"", "\"on_hots\"");
-        let error = load(&unknown_key).unwrap_err().to_string();
-        assert!(error.contains("unknown field `on_hots`"), "{error}");
     }
 }

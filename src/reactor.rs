@@ -25,9 +25,7 @@ use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use crate::holders::{self, Holder};
@@ -50,6 +48,7 @@ const STDOUT: Token = Token(0);
 const STDERR: Token = Token(1);
 const CHILD: Token = Token(2);
 const CANCEL: Token = Token(3);
+const ORPHANS: Token = Token(4);
 
 /// A running child with its output in the loop.
 #[derive(Debug)]
@@ -95,6 +94,10 @@ impl Reactor {
             watch(&poll, cancellation.as_fd(), CANCEL)?;
         }
 
+        if let Some(orphans) = &options.orphans {
+            watch(&poll, orphans.as_fd(), ORPHANS)?;
+        }
+
         command.stdout(stdout_writer).stderr(stderr_writer);
         if options.own_group {
             command.process_group(0);
@@ -135,10 +138,14 @@ impl Reactor {
     /// behind unwatched.
     pub fn run(mut self, mut on_event: impl FnMut(Event<'_>)) -> io::Result<Stop> {
         let outcome = self.turn(&mut on_event);
-        if outcome.is_err() && matches!(has_exited(self.child.id()), Ok(false)) {
+        if outcome.is_err() && matches!(self.has_exited(), Ok(false)) {
             self.signal(Signal::SIGKILL);
         }
         let status = self.child.wait();
+        if let Some(orphans) = &self.options.orphans {
+            // Those that the child stood in front of.
+            orphans.reap(None);
+        }
         Ok(Stop {
             reason: outcome?,
             status: status?,
@@ -181,11 +188,12 @@ impl Reactor {
             done => done?,
         }
         // An event is a hint and may be spurious; only what it points at counts.
-        let (mut child, mut cancel) = (false, false);
+        let (mut child, mut cancel, mut orphans) = (false, false, false);
         for event in &self.events {
             match event.token() {
                 CHILD => child = true,
                 CANCEL => cancel = true,
+                ORPHANS => orphans = true,
                 token => {
                     // Readable, hung up or an error: a read tells which.
                     for pipe in &mut self.pipes {
@@ -199,6 +207,9 @@ impl Reactor {
         }
         if cancel {
             self.look_for_cancellation(on_event);
+        }
+        if orphans && let Some(orphans) = &self.options.orphans {
+            orphans.reap(Some(self.child.id()));
         }
         Ok(())
     }
@@ -254,8 +265,13 @@ impl Reactor {
         false
     }
 
+    /// Whether the child has exited; it stays there to be reaped.
+    fn has_exited(&self) -> io::Result<bool> {
+        Ok(sys::exited_child(Some(self.child.id()))?.is_some())
+    }
+
     fn look_for_exit(&mut self) -> io::Result<()> {
-        if self.exited.is_none() && has_exited(self.child.id())? {
+        if self.exited.is_none() && self.has_exited()? {
             let now = Instant::now();
             self.exited = Some(now);
             let timeout = self.options.drain_timeout;
@@ -321,20 +337,4 @@ fn watch(poll: &Poll, fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
 
 fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     [a, b].into_iter().flatten().min()
-}
-
-/// Whether the child has exited; it stays there to be reaped.
-fn has_exited(pid: u32) -> io::Result<bool> {
-    let pid = i32::try_from(pid).map_err(io::Error::other)?;
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    loop {
-        return match waitid(Id::Pid(Pid::from_raw(pid)), flags) {
-            Ok(WaitStatus::StillAlive) => Ok(false),
-            // EINVAL: killed by a real-time signal, which nix has no name for.
-            Ok(_) | Err(Errno::EINVAL) => Ok(true),
-            // Not to be taken for alive: the pidfd has told, and tells once.
-            Err(Errno::EINTR) => continue,
-            Err(error) => Err(error.into()),
-        };
-    }
 }

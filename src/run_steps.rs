@@ -3,20 +3,17 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
-use crate::cancel::Cancellation;
 use crate::chroot_exec::LOCAL;
 use crate::error::Error;
 use crate::host::Root;
 use crate::log_file::{self, LogDir};
 use crate::package::{Config, Mode};
-use crate::reactor;
 use crate::settings::Settings;
+use crate::signals::Signals;
 use crate::sink::Console;
 use crate::stamp::SystemClock;
 use crate::step::{Place, Step, Verdict, run_step};
-use crate::tee::{self, Runner};
 
 /// What to run, as the command line has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +38,7 @@ pub struct Options {
 pub fn run(
     options: &Options,
     settings: &Settings,
-    cancellation: Cancellation,
+    signals: Signals,
     console: &mut Console,
 ) -> Result<bool, Error> {
     let is_local = options.chroot == LOCAL;
@@ -54,6 +51,10 @@ pub fn run(
     let copy_dir = inside(&options.copy_dir, is_local)?;
     let config_file = PathBuf::from(format!("{copy_dir}/config.json"));
     let config = Config::load(&root, &config_file)?;
+    for warning in config.warnings() {
+        // The reference's comes with a blank in front.
+        console.notice(warning.trim_start());
+    }
     let config_file = root.outside(&config_file);
     let steps = choose(&config, options, &config_file)?;
     if steps.is_empty() {
@@ -85,19 +86,12 @@ pub fn run(
         copy_dir: &copy_dir,
         log_dir: settings.write_logs.then_some(log_dir),
     };
-    let mut runner = Runner {
-        console,
-        clock: &SystemClock::default(),
-        chroot_exec: tee::SELF.into(),
-        temp_dir: settings.temp_dir.clone(),
-        reactor: reactor::Options {
-            cancellation: Some(Rc::new(cancellation)),
-            ..settings.reactor_options()
-        },
-    };
+    let clock = SystemClock::default();
+    let mut runner = settings.runner(console, &clock, signals);
     for step in steps {
-        let lookup = |name: &str| settings.environment.get(OsStr::new(name)).map(|v| &**v);
-        if run_step(step, &place, lookup, &mut runner)? != Verdict::Succeeded {
+        if run_step(step, &place, |name| settings.variable(name), &mut runner)?
+            != Verdict::Succeeded
+        {
             return Ok(false);
         }
     }

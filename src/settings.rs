@@ -5,10 +5,15 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::reactor;
+use crate::signals::Signals;
+use crate::sink::Console;
+use crate::stamp::Clock;
+use crate::tee::{self, Runner};
 
 /// An environment: what steps inherit, and where `env:` arguments are looked up.
 pub type Environment = BTreeMap<OsString, OsString>;
@@ -27,13 +32,13 @@ pub struct Settings {
     pub write_logs: bool,
     /// `SKYHOOK_LOG_DIR`: the log root, under the root mount; default
     /// `/var/log/skyhook`.
-    pub log_dir: OsString,
+    pub log_dir: String,
     /// `SKYHOOK_DATA_DIR`: where a legacy start finds the package; default
     /// `/skyhook-package`.
-    pub data_dir: OsString,
+    pub data_dir: String,
     /// `SKYHOOK_ROOT_DIR`: the state root, under the root mount; default
     /// `/etc/skyhook`.
-    pub root_dir: OsString,
+    pub root_dir: String,
     /// `COPY_RESOLV`: whether /etc/resolv.conf goes into the root mount; default
     /// true.
     pub copy_resolv: bool,
@@ -51,6 +56,8 @@ pub struct Settings {
 /// What a run is for, as the operator names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceId {
+    /// All of it.
+    pub whole: String,
     /// The custom resource and its generation.
     pub id: String,
     /// The package's name.
@@ -82,7 +89,10 @@ impl Settings {
     /// [`Error::Setting`] for a variable whose value cannot be used.
     pub fn from_environment(environment: Environment) -> Result<Settings, Error> {
         let get = |name: &str| environment.get(OsStr::new(name)).map(OsString::as_os_str);
-        let path = |name, default| get(name).unwrap_or(OsStr::new(default)).to_owned();
+        let path = |name, default: &str| {
+            let path = parse(name, get, "a path in UTF-8", |value| Some(value.to_owned()))?;
+            Ok(path.unwrap_or_else(|| default.to_owned()))
+        };
         // "true" in any case is true, anything else false.
         let flag =
             |name, default| get(name).map_or(default, |value| value.eq_ignore_ascii_case("true"));
@@ -91,19 +101,19 @@ impl Settings {
                 "SKYHOOK_AGENT_BUFFER_LIMIT",
                 get,
                 "a whole number of bytes, 1 or more",
-                |value| value.parse().ok(),
+                |value| value.trim().parse().ok(),
             )?
             .unwrap_or(reactor::DEFAULT_BUFFER_LIMIT),
             drain_timeout: parse(
                 "SKYHOOK_AGENT_DRAIN_TIMEOUT",
                 get,
                 "a number of seconds, 0 or more",
-                |value| Duration::try_from_secs_f64(value.parse().ok()?).ok(),
+                |value| Duration::try_from_secs_f64(value.trim().parse().ok()?).ok(),
             )?,
             write_logs: flag("SKYHOOK_AGENT_WRITE_LOGS", true),
-            log_dir: path("SKYHOOK_LOG_DIR", "/var/log/skyhook"),
-            data_dir: path("SKYHOOK_DATA_DIR", "/skyhook-package"),
-            root_dir: path("SKYHOOK_ROOT_DIR", "/etc/skyhook"),
+            log_dir: path("SKYHOOK_LOG_DIR", "/var/log/skyhook")?,
+            data_dir: path("SKYHOOK_DATA_DIR", "/skyhook-package")?,
+            root_dir: path("SKYHOOK_ROOT_DIR", "/etc/skyhook")?,
             copy_resolv: flag("COPY_RESOLV", true),
             always_run_step: flag("OVERLAY_ALWAYS_RUN_STEP", false),
             temp_dir: get("TMPDIR")
@@ -115,6 +125,14 @@ impl Settings {
         })
     }
 
+    /// Any variable, as `env:` arguments want it.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<&OsStr> {
+        self.environment
+            .get(OsStr::new(name))
+            .map(OsString::as_os_str)
+    }
+
     /// `SKYHOOK_RESOURCE_ID`, which only runs that keep state need.
     ///
     /// # Errors
@@ -122,28 +140,51 @@ impl Settings {
     /// it has no usable default.
     pub fn resource_id(&self) -> Result<ResourceId, Error> {
         const NAME: &str = "SKYHOOK_RESOURCE_ID";
-        let value = self.environment.get(OsStr::new(NAME));
-        let value = value.map_or_else(String::new, |value| value.to_string_lossy().into_owned());
+        let value = self.variable(NAME).unwrap_or_default();
+        let value = value.to_string_lossy().into_owned();
+        // The parts become names of files and folders.
+        let is_name = |part: &&str| !part.contains('/') && !matches!(*part, "" | "." | "..");
         match value.split('_').collect::<Vec<_>>()[..] {
-            [id, package, version] => Ok(ResourceId {
-                id: id.to_owned(),
-                package: package.to_owned(),
-                version: version.to_owned(),
-            }),
+            [id, package, version] if [id, package, version].iter().all(is_name) => {
+                Ok(ResourceId {
+                    whole: value.clone(),
+                    id: id.to_owned(),
+                    package: package.to_owned(),
+                    version: version.to_owned(),
+                })
+            }
             _ => Err(Error::Setting {
                 name: NAME,
                 value,
-                expected: "{id}_{package}_{version}",
+                expected: "{id}_{package}_{version}, all of them names",
             }),
         }
     }
 
-    /// How a reactor runs under these settings.
+    /// What runs commands under these settings: this binary again, and until
+    /// `signals` end it.
     #[must_use]
-    pub fn reactor_options(&self) -> reactor::Options {
+    pub fn runner<'a>(
+        &self,
+        console: &'a mut Console,
+        clock: &'a dyn Clock,
+        signals: Signals,
+    ) -> Runner<'a> {
+        Runner {
+            console,
+            clock,
+            chroot_exec: tee::SELF.into(),
+            temp_dir: self.temp_dir.clone(),
+            reactor: self.reactor_options(signals),
+        }
+    }
+
+    fn reactor_options(&self, signals: Signals) -> reactor::Options {
         reactor::Options {
             buffer_limit: self.buffer_limit,
             drain_timeout: self.drain_timeout,
+            cancellation: Some(Rc::new(signals.cancellation)),
+            orphans: signals.orphans.map(Rc::new),
             // In a group of its own a step would be stopped for ever when it talks
             // to the terminal, as ssh and sudo do, and Ctrl-C would not reach it.
             own_group: !self.has_terminal,
@@ -152,8 +193,7 @@ impl Settings {
     }
 }
 
-/// The value of the variable `name`, white space around it aside; `None` where
-/// it is not set.
+/// The value of the variable `name`; `None` where it is not set.
 fn parse<'a, T>(
     name: &'static str,
     get: impl Fn(&str) -> Option<&'a OsStr>,
@@ -163,7 +203,7 @@ fn parse<'a, T>(
     let Some(value) = get(name) else {
         return Ok(None);
     };
-    match value.to_str().and_then(|value| parse(value.trim())) {
+    match value.to_str().and_then(&parse) {
         Some(parsed) => Ok(Some(parsed)),
         None => Err(Error::Setting {
             name,
@@ -258,7 +298,7 @@ mod tests {
             [&*good.id, &good.package, &good.version],
             ["scr-1234-1", "pkg", "1.2.3"]
         );
-        for bad in ["", "a", "a_b", "a_b_c_d"] {
+        for bad in ["", "a", "a_b", "a_b_c_d", "a_b_", "a_.._c", "a/b_c_d"] {
             let error = id(bad).unwrap_err();
             assert!(
                 error

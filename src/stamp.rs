@@ -15,9 +15,6 @@ use crate::sys;
 /// What stands for each maximal invalid part of UTF-8: U+FFFD.
 const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
 
-/// Digits of the fraction of a second, and the space behind them.
-const FRACTION: &[u8] = b"000000 ";
-
 /// Stamps the reads of one stream (contract §1).
 ///
 /// The prefix is the label, the local time as ISO-8601 without a zone and
@@ -132,21 +129,31 @@ impl Stamper {
         if self.second != Some(second) {
             self.second = Some(second);
             self.prefix.truncate(self.label_len);
-            let (year, month, day) = at.to_calendar_date();
-            let (hour, minute, second) = at.as_hms();
-            let month = u8::from(month);
             // Writing to a Vec cannot fail.
-            let _ = write!(
-                self.prefix,
-                "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}."
-            );
-            self.prefix.extend_from_slice(FRACTION);
+            let _ = write!(self.prefix, "{} ", Iso8601(at));
         }
         let mut left = at.microsecond();
         for digit in self.prefix.iter_mut().rev().skip(1).take(6) {
             *digit = b'0' + (left % 10) as u8;
             left /= 10;
         }
+    }
+}
+
+/// A time as ISO-8601, without a zone and always with six fraction digits:
+/// `2026-05-02T21:51:23.456789`.
+#[derive(Clone, Copy, Debug)]
+pub struct Iso8601(pub PrimitiveDateTime);
+
+impl fmt::Display for Iso8601 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (year, month, day) = self.0.to_calendar_date();
+        let (hour, minute, second, micro) = self.0.as_hms_micro();
+        let month = u8::from(month);
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micro:06}"
+        )
     }
 }
 

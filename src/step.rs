@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 
-use serde::Deserialize;
-
 use crate::error::Error;
 use crate::log_file::{self, Claim, LogDir};
 use crate::sink::Sink;
@@ -14,8 +12,7 @@ use crate::tee::{Command, Logs, Runner};
 const ENV_ARGUMENT: &str = "env:";
 
 /// One step, as config.json has it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// What people call it.
     pub name: String,
@@ -32,10 +29,8 @@ pub struct Step {
     /// Whether it is given the versions of an upgrade.
     pub upgrade_step: bool,
     /// Goes over the environment it inherits.
-    #[serde(default)]
     pub env: BTreeMap<String, String>,
     /// Accepted and of no effect on the agent.
-    #[serde(default)]
     pub requires_interrupt: bool,
 }
 
@@ -102,9 +97,7 @@ pub fn run_step<'e>(
     env.insert("STEP_ROOT".to_owned(), step_root);
     env.insert("SKYHOOK_DIR".to_owned(), place.copy_dir.to_owned());
 
-    let claim = place
-        .log_dir
-        .and_then(|dir| claim_logs(dir, &step.path, runner));
+    let claim = claim_logs(place.log_dir, &step.path, runner);
     // As late as can be: the claim may have waited for its second.
     if runner.is_cancelled() {
         claim.into_iter().for_each(Claim::discard);
@@ -127,15 +120,7 @@ pub fn run_step<'e>(
         claim.map_or_else(Logs::none, Logs::from),
     );
     let verdict = outcome.map(|outcome| judge(step, &arguments.join(" "), outcome.code, runner));
-    if let Some(dir) = place.log_dir {
-        // Also where the step could not be started, again and again, or where a
-        // full disk kept the new log away.
-        if let Err(error) = dir.reap(&step.path)
-            && has_logs
-        {
-            runner.console.notice(&error.to_string());
-        }
-    }
+    reap_logs(place.log_dir, &step.path, has_logs, runner);
     verdict
 }
 
@@ -155,14 +140,36 @@ fn judge(step: &Step, arguments: &str, code: i32, runner: &mut Runner<'_>) -> Ve
     }
 }
 
-fn claim_logs(dir: LogDir<'_>, step_path: &str, runner: &mut Runner<'_>) -> Option<Claim> {
-    let claim = dir.claim(step_path, runner.clock);
-    claim
-        .inspect_err(|error| {
-            let notice = format!("{error}; the step runs without a log file");
+/// The log files of a run that starts now. Where they cannot be had, a notice
+/// says so and the run goes without: a sink that failed before it began (§10).
+pub(crate) fn claim_logs(
+    dir: Option<LogDir<'_>>,
+    name: &str,
+    runner: &mut Runner<'_>,
+) -> Option<Claim> {
+    match dir?.claim(name, runner.clock) {
+        Ok(claim) => Some(claim),
+        Err(error) => {
+            let notice = format!("{error}; {name} runs without a log file");
             runner.console.notice(&notice);
-        })
-        .ok()
+            None
+        }
+    }
+}
+
+/// Removes old logs. Also where a command could not be started, again and again,
+/// or where a full disk kept the new log away; only then nothing is said.
+pub(crate) fn reap_logs(
+    dir: Option<LogDir<'_>>,
+    name: &str,
+    has_logs: bool,
+    runner: &mut Runner<'_>,
+) {
+    if let Some(Err(error)) = dir.map(|dir| dir.reap(name))
+        && has_logs
+    {
+        runner.console.notice(&error.to_string());
+    }
 }
 
 impl From<Claim> for Logs {

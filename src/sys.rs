@@ -22,6 +22,32 @@ pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     }
 }
 
+/// A child of this process that has exited and waits to be reaped, which it goes
+/// on doing: the process `pid`, or any where that is `None`. `Ok(None)`: no such
+/// child has exited yet.
+///
+/// # Errors
+/// The kernel's: ECHILD where there is no such child at all.
+pub fn exited_child(pid: Option<u32>) -> io::Result<Option<u32>> {
+    let (kind, id) = pid.map_or((libc::P_ALL, 0), |pid| (libc::P_PID, pid));
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    loop {
+        // SAFETY: siginfo_t is plain data for which all zeroes is a value.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: `info` is a live local that the kernel fills in.
+        if unsafe { libc::waitid(kind, id, &raw mut info, flags) } == 0 {
+            // SAFETY: waitid fills in this member, or leaves the zero.
+            let pid = unsafe { info.si_pid() };
+            return Ok(u32::try_from(pid).ok().filter(|pid| *pid != 0));
+        }
+        let error = io::Error::last_os_error();
+        // Not to be taken for "not yet": a pidfd tells of an exit only once.
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
 /// Seconds east of UTC in the local time zone (`TZ`, else /etc/localtime) at
 /// `unix_time`, in seconds since the epoch; `None` where libc has no answer.
 ///

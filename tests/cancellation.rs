@@ -113,13 +113,27 @@ fn sigkill_follows_when_the_grace_is_over() {
     assert!(started.elapsed() >= SHORT);
 }
 
+/// Cancels when the child has ended and the notice of who holds its pipes has
+/// come.
+fn cancel_at_notice(fixture: &mut Fixture) -> std::thread::JoinHandle<()> {
+    fixture.options.held_notice = Duration::ZERO;
+    let canceller = fixture.canceller();
+    let stderr = fixture.path("stderr");
+    std::thread::spawn(move || {
+        while fs::read_to_string(&stderr).unwrap().is_empty() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        canceller.cancel();
+    })
+}
+
 #[test]
 fn the_signals_reach_what_the_child_has_left_behind() {
     let mut fixture = Fixture::new();
     fixture.options.on_cancel = OnCancel::Terminate { grace: LONG };
-    let (tell, never) = (fixture.fifo("tell"), fixture.fifo("never"));
-    let thread = cancel_at(fixture.canceller(), tell.clone(), None);
-    let ran = fixture.tee(&[&format!("hold {never}"), &format!("tell {tell}"), "exit 5"]);
+    let never = fixture.fifo("never");
+    let thread = cancel_at_notice(&mut fixture);
+    let ran = fixture.tee(&[&format!("hold {never}"), "exit 5"]);
     thread.join().unwrap();
     assert_eq!(ran.outcome.code, 5, "the child itself ended well");
     assert_eq!(ran.outcome.reason, Reason::Drained);
@@ -129,18 +143,14 @@ fn the_signals_reach_what_the_child_has_left_behind() {
 fn one_who_got_out_of_reach_is_not_waited_for() {
     let mut fixture = Fixture::new();
     fixture.options.on_cancel = OnCancel::Terminate { grace: SHORT };
-    let (tell, held) = (fixture.fifo("tell"), fixture.fifo("held"));
+    let held = fixture.fifo("held");
     let writer = fs::OpenOptions::new()
         .read(true)
         .write(true)
         .open(&held)
         .unwrap();
-    let thread = cancel_at(fixture.canceller(), tell.clone(), None);
-    let ran = fixture.tee(&[
-        &format!("hold-apart {held}"),
-        &format!("tell {tell}"),
-        "exit 5",
-    ]);
+    let thread = cancel_at_notice(&mut fixture);
+    let ran = fixture.tee(&[&format!("hold-apart {held}"), "exit 5"]);
     thread.join().unwrap();
     drop(writer);
     assert_eq!(ran.outcome.code, 5);

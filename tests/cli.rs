@@ -247,10 +247,7 @@ fn a_code_among_the_returncodes_succeeds() {
 
 #[test]
 fn a_step_that_cannot_start_failed_with_1_and_says_why_on_its_stderr() {
-    let missing = Package::new().step("a.sh", "");
-    fs::remove_file(missing.copy_dir().join("skyhook_dir/a.sh")).unwrap();
     for (package, why) in [
-        (missing, "No such file"),
         (Package::new().step("a.sh", "echo no shell\n"), "#!"),
         (
             Package::new().step("a.sh", "#!/no/such/sh\n"),
@@ -427,8 +424,7 @@ fn a_config_that_cannot_be_used_is_refused_by_place() {
     let config = fs::read_to_string(&file).unwrap();
     for (find, replace, place) in [
         (&*config, "", "line 1 column 0"),
-        (":", "", "line 1 column"),
-        ("\"on_host\"", "\"on_hots\"", "unknown field `on_hots`"),
+        (":", "", "expected JSON: expected `:` at line 1 column"),
         ("v1", "v2", "schema_version: expected"),
         ("pkg", "../pkg", "package_name: expected"),
         ("1.2.3", "..", "package_version: expected"),
@@ -436,6 +432,11 @@ fn a_config_that_cannot_be_used_is_refused_by_place() {
             "\"mark.sh\"",
             "\"../../mark.sh\"",
             "modes.apply[0].path: expected",
+        ),
+        (
+            "\"mark.sh\"",
+            "\"no.sh\"",
+            "modes.apply[0].path: expected a file inside skyhook_dir, which has no \"no.sh\"",
         ),
     ] {
         let unusable = config.replace(find, replace);
@@ -445,6 +446,41 @@ fn a_config_that_cannot_be_used_is_refused_by_place() {
         assert_says(&line, &["/copy/config.json: ", place]);
         assert_untouched(&package);
     }
+}
+
+#[test]
+fn all_that_is_wrong_with_a_config_is_said_at_once() {
+    let package = marking();
+    let file = package.copy_dir().join("config.json");
+    let config = fs::read_to_string(&file).unwrap();
+    let config = config.replace("1.2.3", "1.2");
+    fs::write(&file, config.replacen("\"on_host\"", "\"on_hots\"", 1)).unwrap();
+    let output = package.run_step().output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_says(
+        &stderr(&output),
+        &[
+            "/copy/config.json: package_version: expected a semantic version",
+            "modes.apply[0].on_host: expected a value, got none",
+            "modes.apply[0].on_hots: unknown key, expected one of name, ",
+        ],
+    );
+    assert_untouched(&package);
+}
+
+#[test]
+fn a_step_without_a_check_is_warned_of_and_runs() {
+    let package = Package::new().step("a.sh", "#!/bin/sh\n");
+    let file = package.copy_dir().join("config.json");
+    let config = fs::read_to_string(&file).unwrap();
+    fs::write(&file, config.replace("a_check.sh", "a.sh")).unwrap();
+    let output = package.run_step().output().unwrap();
+    assert_eq!(stdout(&output), "SUCEEDED: a.sh \n");
+    assert_eq!(
+        stderr(&output),
+        "skyhook-agent: a_check.sh doesn't exist. \
+         Checks ensure that all tasks in the step will complete.\n"
+    );
 }
 
 #[test]
@@ -481,10 +517,7 @@ fn steps_run_and_are_logged_inside_another_root() {
     symlink(outside.path(), root.join("out")).unwrap();
     symlink("/copy/logs", root.join("in")).unwrap();
     let output = run_step("/copy").env("SKYHOOK_LOG_DIR", "/out").output();
-    assert_says(
-        &stderr(&output.unwrap()),
-        &["the step runs without a log file"],
-    );
+    assert_says(&stderr(&output.unwrap()), &["runs without a log file"]);
     assert_eq!(names(outside.path()), [""; 0]);
     fs::create_dir(root.join("copy/logs")).unwrap();
     let output = run_step("/copy").env("SKYHOOK_LOG_DIR", "/in").output();
@@ -539,7 +572,7 @@ fn a_log_folder_that_cannot_be_made_costs_the_log_alone() {
     assert_eq!(output.status.code(), Some(0));
     let notices = stderr(&output);
     assert_says(&notices, &["cannot create the folder", "/logs/pkg/1.2.3"]);
-    assert_says(&notices, &["the step runs without a log file"]);
+    assert_says(&notices, &["runs without a log file"]);
     assert_eq!(fs::read(package.logs()).unwrap(), b"in the way");
 }
 

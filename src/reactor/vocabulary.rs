@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::cancel::Cancellation;
 use crate::holders::Holder;
+use crate::orphans::Orphans;
 
 /// The reference's read size (contract §5).
 pub const DEFAULT_BUFFER_LIMIT: NonZeroUsize = match NonZeroUsize::new(8192) {
@@ -91,6 +92,8 @@ pub struct Options {
     pub own_group: bool,
     /// How the child's exit is learnt of.
     pub watch: Watch,
+    /// The orphans that this process has to reap, where it is PID 1.
+    pub orphans: Option<Rc<Orphans>>,
 }
 
 impl Default for Options {
@@ -104,6 +107,7 @@ impl Default for Options {
             on_cancel: OnCancel::LetFinish,
             own_group: true,
             watch: Watch::Pidfd,
+            orphans: None,
         }
     }
 }

@@ -288,10 +288,12 @@ pub fn step(path: &str, arguments: &[&str]) -> Step {
     }
 }
 
-/// A package on disk, run by the real binary with its logs in `logs`.
+/// A package on disk, run by the real binary with its logs in `logs`. Every step
+/// has a check, as it should, which succeeds.
 pub struct Package {
     pub dir: TempDir,
     steps: Vec<serde_json::Value>,
+    checks: Vec<serde_json::Value>,
 }
 
 impl Package {
@@ -299,6 +301,7 @@ impl Package {
         Package {
             dir: tempfile::tempdir().unwrap(),
             steps: Vec::new(),
+            checks: Vec::new(),
         }
     }
 
@@ -317,21 +320,29 @@ impl Package {
 
     /// Adds a step; the fields of `over` replace those of a plain one.
     pub fn step_with(mut self, path: &str, script: &str, over: serde_json::Value) -> Package {
-        let file = self.copy_dir().join("skyhook_dir").join(path);
+        let step_root = self.copy_dir().join("skyhook_dir");
+        let file = step_root.join(path);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         write_script(&file, script);
-        let mut step = serde_json::json!({
-            "name": path.trim_end_matches(".sh"), "path": path,
-            "arguments": [], "returncodes": [0],
-            "on_host": true, "idempotence": false, "upgrade_step": false,
-        });
+        let plain = |path: &str| {
+            serde_json::json!({
+                "name": path.trim_end_matches(".sh").replace('/', "-"), "path": path,
+                "arguments": [], "returncodes": [0],
+                "on_host": true, "idempotence": false, "upgrade_step": false,
+            })
+        };
+        let mut step = plain(path);
         for (key, value) in over.as_object().unwrap() {
             step[key] = value.clone();
         }
         self.steps.push(step);
+        let check = path.replace(".sh", "_check.sh");
+        fs::write(step_root.join(&check), "#!/bin/sh\n").unwrap();
+        self.checks.push(plain(&check));
         let config = serde_json::json!({
             "schema_version": "v1", "package_name": "pkg", "package_version": "1.2.3",
-            "expected_config_files": [], "modes": { "apply": self.steps },
+            "expected_config_files": [],
+            "modes": { "apply": self.steps, "apply-check": self.checks },
         });
         fs::write(self.copy_dir().join("config.json"), config.to_string()).unwrap();
         self

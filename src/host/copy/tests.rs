@@ -1,0 +1,110 @@
+//! Each test runs with both ways of resolving paths.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use super::super::Resolve;
+use super::*;
+
+mod file;
+mod tree;
+
+/// A root, and beside it a folder that nothing may reach.
+struct Fixture {
+    dir: tempfile::TempDir,
+    root: Root,
+}
+
+impl Fixture {
+    fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join("root").join(path)
+    }
+
+    fn write(&self, path: &str, content: &str) -> PathBuf {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn link(&self, target: impl AsRef<Path>, path: &str) -> PathBuf {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        symlink(target, &path).unwrap();
+        path
+    }
+
+    fn outside(&self) -> PathBuf {
+        self.dir.path().join("outside")
+    }
+
+    /// Lays the package's root_dir over the root.
+    fn overlay(&self) -> Result<(), Error> {
+        let overlay = Path::new("/pkg/root_dir");
+        copy_tree(&self.root, overlay, &self.root, Path::new("/"))
+    }
+
+    /// Copies the resolver's configuration.
+    fn resolv_conf(&self) -> Result<(), Error> {
+        let (from, to) = (Path::new("/from"), Path::new("/etc/resolv.conf"));
+        copy_file(&self.root, from, &self.root, to)
+    }
+}
+
+fn fixtures() -> [Fixture; 2] {
+    [Resolve::InKernel, Resolve::Here].map(|resolve| {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("root")).unwrap();
+        fs::create_dir(dir.path().join("outside")).unwrap();
+        let mut root = Root::open(&dir.path().join("root")).unwrap();
+        root.resolve = resolve;
+        Fixture { dir, root }
+    })
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
+fn mode(path: impl AsRef<Path>) -> u32 {
+    fs::symlink_metadata(path).unwrap().mode() & 0o7777
+}
+
+fn set_mode(path: impl AsRef<Path>, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+fn names(path: impl AsRef<Path>) -> Vec<OsString> {
+    let entries = fs::read_dir(path).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    names
+}
+
+/// Runs one of these tests again, alone and behind a line of shell, with `host`'s
+/// root as [`root_given`].
+fn run_again(test: &str, wrapper: &[&str], shell: &str, host: &Fixture) {
+    let output = Command::new("env")
+        .args(wrapper)
+        .args(["sh", "-ec", &format!("{shell}; exec \"$@\""), "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args([&format!("host::copy::tests::{test}"), "--exact"])
+        .env("COPY_TEST_ROOT", host.path(""))
+        .env("COPY_TEST_RESOLVE", format!("{:?}", host.root.resolve))
+        .current_dir(host.path(""))
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.contains("1 passed"), "{output:?}");
+}
+
+/// The root of the test that runs this one again.
+fn root_given() -> Option<Root> {
+    let mut root = Root::open(Path::new(&std::env::var_os("COPY_TEST_ROOT")?)).unwrap();
+    root.resolve = match std::env::var("COPY_TEST_RESOLVE").unwrap().as_str() {
+        "Here" => Resolve::Here,
+        _ => Resolve::InKernel,
+    };
+    Some(root)
+}

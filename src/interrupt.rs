@@ -1,0 +1,168 @@
+//! Interrupts: what a package asks to be done to the node itself (contract §8).
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde::Deserialize;
+
+use crate::error::Error;
+use crate::log_file::LogDir;
+use crate::python;
+use crate::settings::ResourceId;
+use crate::state::State;
+use crate::step::{claim_logs, reap_logs};
+use crate::tee::{Command, Logs, Runner};
+
+/// An interrupt, as the operator's JSON has it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Interrupt {
+    /// Nothing is to be done.
+    NoOp {},
+    /// The node is to be restarted.
+    NodeRestart {},
+    /// These services are to be restarted.
+    ServiceRestart {
+        /// Units, as systemctl names them.
+        services: Vec<String>,
+    },
+    /// All services are to be restarted.
+    RestartAllServices {},
+    /// Known to the operator, and nothing is to be done for it here.
+    ScriptInterrupt {},
+}
+
+impl Interrupt {
+    /// Reads the operator's payload: base64 of JSON.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where it is anything else.
+    pub fn parse(data: &str) -> Result<Interrupt, Error> {
+        let invalid = |problem: String| Error::Usage(format!("interrupt data: {problem}"));
+        let json = BASE64_STANDARD
+            .decode(data)
+            .map_err(|error| invalid(format!("expected base64: {error}")))?;
+        serde_json::from_slice(&json)
+            .map_err(|error| invalid(format!("expected an interrupt's JSON: {error}")))
+    }
+
+    /// The type, as the JSON and the flags have it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Interrupt::NoOp {} => "no_op",
+            Interrupt::NodeRestart {} => "node_restart",
+            Interrupt::ServiceRestart { .. } => "service_restart",
+            Interrupt::RestartAllServices {} => "restart_all_services",
+            Interrupt::ScriptInterrupt {} => "script_interrupt",
+        }
+    }
+
+    /// The commands to run, in order.
+    #[must_use]
+    pub fn commands(&self) -> Vec<Vec<String>> {
+        let command = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        match self {
+            Interrupt::NoOp {} | Interrupt::ScriptInterrupt {} => Vec::new(),
+            Interrupt::NodeRestart {} => vec![command(&["reboot"])],
+            Interrupt::ServiceRestart { services } => {
+                let restarts = services
+                    .iter()
+                    .map(|service| command(&["systemctl", "restart", service]));
+                std::iter::once(command(&["systemctl", "daemon-reload"]))
+                    .chain(restarts)
+                    .collect()
+            }
+            Interrupt::RestartAllServices {} => {
+                vec![command(&["service", "procps", "force-reload"])]
+            }
+        }
+    }
+}
+
+/// Where an interrupt runs.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// The root.
+    pub chroot_dir: &'a OsStr,
+    /// The package's folder, absolute, inside that root.
+    pub copy_dir: &'a str,
+    /// The log folder; `None`: no log files.
+    pub log_dir: Option<LogDir<'a>>,
+    /// What it is run for, once.
+    pub resource: &'a ResourceId,
+}
+
+/// Runs the commands of an interrupt that have not run for this resource yet.
+/// False where one failed, or the run was cancelled.
+///
+/// A command's flag is set before it runs, durably: a reboot that has begun must
+/// not begin again after it. One that fails gets its flag taken back.
+///
+/// # Errors
+/// Where a flag cannot be set, or a command not be started.
+pub fn run(
+    interrupt: &Interrupt,
+    place: &Place<'_>,
+    state: &State<'_>,
+    runner: &mut Runner<'_>,
+) -> Result<bool, Error> {
+    let resource = &place.resource.whole;
+    if *interrupt == (Interrupt::NoOp {}) {
+        state.set_interrupted(&state.interrupt_flag(resource, interrupt.name()))?;
+        return Ok(true);
+    }
+    for (i, cmd) in interrupt.commands().iter().enumerate() {
+        let id = format!("{}_{i}", interrupt.name());
+        let flag = state.interrupt_flag(resource, &id);
+        if state.is_set(&flag)? {
+            runner.console.print(&format!(
+                "Skipping interrupt {id} because it was already run for {resource}"
+            ));
+            continue;
+        }
+        let log_name = format!("interrupts/{id}");
+        let claim = claim_logs(place.log_dir, &log_name, runner);
+        if runner.is_cancelled() {
+            claim.into_iter().for_each(|claim| claim.discard());
+            runner
+                .console
+                .notice(&format!("cancelled: interrupt {id} does not start"));
+            return Ok(false);
+        }
+        let has_logs = claim.is_some();
+        state.set_interrupted(&flag)?;
+        let command = Command {
+            chroot_dir: place.chroot_dir,
+            cmd,
+            copy_dir: place.copy_dir,
+            env: &BTreeMap::new(),
+            no_chmod: true,
+            write_cmds: true,
+        };
+        let code = match runner.tee(&command, claim.map_or_else(Logs::none, Logs::from)) {
+            Ok(outcome) => outcome.code,
+            Err(error) => {
+                // It has not begun.
+                state.clear(&flag)?;
+                return Err(error);
+            }
+        };
+        reap_logs(place.log_dir, &log_name, has_logs, runner);
+        // Ended by the shutdown that it brought about: the reboot has begun, and
+        // the next start must not begin another.
+        if *interrupt == (Interrupt::NodeRestart {}) && code == -15 {
+            return Ok(false);
+        }
+        if code != 0 {
+            let cmd = python::strings(cmd);
+            let line = format!("INTERRUPT FAILED: {cmd} return_code: {code}");
+            runner.console.print(&line);
+            state.clear(&flag)?;
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,487 @@
+//! config.json: what is accepted, what is refused and how that is said.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use skyhook_agent::error::Error;
+use skyhook_agent::host::Root;
+use skyhook_agent::package::{Config, Mode};
+use support::golden;
+
+/// Loads `json` as the config.json of a package with these step files.
+fn load_text(json: &[u8], files: &[&str]) -> Result<Config, Error> {
+    let dir = tempfile::tempdir().unwrap();
+    for file in files {
+        let file = dir.path().join("copy/skyhook_dir").join(file);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, "").unwrap();
+    }
+    fs::create_dir_all(dir.path().join("copy")).unwrap();
+    fs::write(dir.path().join("copy/config.json"), json).unwrap();
+    let root = Root::open(dir.path()).unwrap();
+    Config::load(&root, Path::new("/copy/config.json"))
+}
+
+fn strings(list: &Value) -> Vec<&str> {
+    let list = list.as_array().unwrap();
+    list.iter().map(|value| value.as_str().unwrap()).collect()
+}
+
+const FILES: [&str; 3] = ["a.sh", "a_check.sh", "steps/b"];
+
+fn load(config: &Value) -> Result<Config, Error> {
+    load_text(config.to_string().as_bytes(), &FILES)
+}
+
+/// What is wrong with a config.
+#[track_caller]
+fn problems(config: &Value) -> Vec<String> {
+    match load(config).unwrap_err() {
+        Error::Package { file, problems } => {
+            assert!(file.ends_with("copy/config.json"), "{file:?}");
+            problems
+        }
+        other => panic!("{other}"),
+    }
+}
+
+fn step(path: &str) -> Value {
+    json!({
+        "name": "a", "path": path, "arguments": [], "returncodes": [0],
+        "on_host": true, "idempotence": false, "upgrade_step": false,
+    })
+}
+
+fn valid() -> Value {
+    json!({
+        "schema_version": "v1", "package_name": "p", "package_version": "1.0.0",
+        "expected_config_files": [],
+        "modes": { "apply": [step("a.sh")], "apply-check": [step("a_check.sh")] },
+    })
+}
+
+/// The valid config with one value replaced, or added; `at` as in RFC 6901.
+fn with(at: &str, value: Value) -> Value {
+    let mut config = valid();
+    let (parent, key) = at.rsplit_once('/').unwrap();
+    config.pointer_mut(parent).unwrap()[key] = value;
+    config
+}
+
+#[test]
+fn the_reference_s_verdicts_and_warnings_are_ours() {
+    let cases = golden("configs.json");
+    assert_eq!(cases.len(), 60);
+    for case in cases {
+        let name = &case["name"];
+        let config = case["config"].to_string();
+        match load_text(config.as_bytes(), &strings(&case["files"])) {
+            Ok(config) => {
+                assert_eq!(case["ok"], true, "{name}");
+                assert_eq!(config.warnings(), strings(&case["warnings"]), "{name}");
+            }
+            Err(error) => {
+                assert_eq!(case["ok"], false, "{name}: {error}");
+                assert!(matches!(error, Error::Package { .. }), "{name}: {error}");
+                assert!(!error.lines().is_empty(), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_config_is_read_into_its_fields() {
+    let mut full = step("steps/b");
+    full["arguments"] = json!(["x", "env:Y"]);
+    full["returncodes"] = json!([0, 1.0, -15, -0.0, i64::MIN]);
+    full["env"] = json!({ "A": "1" });
+    full["requires_interrupt"] = json!(true);
+    let mut config = with("/modes/apply", json!([step("a.sh"), full]));
+    config["expected_config_files"] = json!(["f"]);
+    config["unknown"] = json!("is fine");
+    let config = load(&config).unwrap();
+    assert_eq!(config.expected_config_files, ["f"]);
+    let [_, step] = &config.modes[&Mode::Apply][..] else {
+        panic!("{config:?}");
+    };
+    assert_eq!((&*step.name, &*step.path), ("a", "steps/b"));
+    assert_eq!(step.arguments, ["x", "env:Y"]);
+    assert_eq!(step.returncodes, [0, 1, -15, 0, i64::MIN]);
+    assert!(step.on_host && !step.idempotence && !step.upgrade_step);
+    assert_eq!(step.env["A"], "1");
+    assert!(step.requires_interrupt);
+}
+
+#[test]
+fn every_value_is_refused_by_its_place_with_what_was_expected() {
+    let upgrade = |upgrade_step: bool| {
+        let mut step = step("a.sh");
+        step["upgrade_step"] = json!(upgrade_step);
+        json!([step])
+    };
+    let string = "expected a string, got";
+    let integer = "expected an integer of 64 bits, got";
+    let inside = "expected a file inside skyhook_dir,";
+    for (at, value, problem) in [
+        (
+            "/schema_version",
+            json!("latest"),
+            "expected \"v1\", got \"latest\"",
+        ),
+        (
+            "/package_name",
+            json!("a/b"),
+            "expected a name without /, got \"a/b\"",
+        ),
+        (
+            "/package_version",
+            json!(1),
+            "expected a semantic version such as 1.2.3, got 1",
+        ),
+        (
+            "/expected_config_files",
+            json!({}),
+            "expected a list, got an object",
+        ),
+        ("/expected_config_files", json!([null]), string),
+        ("/modes", json!([]), "expected an object, got a list"),
+        (
+            "/modes/bogus",
+            json!([]),
+            "unknown mode, expected one of apply, ",
+        ),
+        ("/modes/config", json!("x"), "expected a list, got \"x\""),
+        ("/modes/interrupt", json!([1]), "expected an object, got 1"),
+        (
+            "/modes/config-check",
+            upgrade(true),
+            "expected false but in upgrade and",
+        ),
+        (
+            "/modes/interrupt",
+            upgrade(true),
+            "expected false but in upgrade and",
+        ),
+        (
+            "/modes/apply/0/extra",
+            json!(1),
+            "unknown key, expected one of name, path, ",
+        ),
+        (
+            "/modes/apply/0/name",
+            json!("a b"),
+            "expected letters, digits, _, - and ., got",
+        ),
+        (
+            "/modes/apply/0/name",
+            json!("é"),
+            "expected letters, digits, _, - and ., got",
+        ),
+        ("/modes/apply/0/path", json!(1), inside),
+        ("/modes/apply/0/path", json!("b"), "which has no \"b\""),
+        ("/modes/apply/0/arguments", json!([1]), string),
+        (
+            "/modes/apply/0/returncodes",
+            json!([]),
+            "expected at least one, got none",
+        ),
+        ("/modes/apply/0/returncodes", json!([1.5]), integer),
+        ("/modes/apply/0/returncodes", json!([true]), integer),
+        ("/modes/apply/0/returncodes", json!([u64::MAX]), integer),
+        ("/modes/apply/0/returncodes", json!([1e300]), integer),
+        (
+            "/modes/apply/0/on_host",
+            json!("yes"),
+            "expected true or false, got \"yes\"",
+        ),
+        (
+            "/modes/apply/0/upgrade_step",
+            json!(null),
+            "expected true or false, got null",
+        ),
+        (
+            "/modes/apply/0/env",
+            json!(null),
+            "expected an object, got null",
+        ),
+        ("/modes/apply/0/env", json!({ "A": 1 }), string),
+    ] {
+        let problems = problems(&with(at, value));
+        assert_eq!(problems.len(), 1, "{at}: {problems:?}");
+        // From `/modes/apply/0/path` to `modes.apply[0].path`.
+        let place = at[1..].replace("/0", "[0]").replace('/', ".");
+        assert!(problems[0].starts_with(&place), "{at}: {problems:?}");
+        assert!(problems[0].contains(problem), "{at}: {problems:?}");
+    }
+}
+
+#[test]
+fn every_missing_key_is_named() {
+    let config = valid();
+    for key in config.as_object().unwrap().keys() {
+        let mut config = config.clone();
+        config.as_object_mut().unwrap().remove(key);
+        assert_eq!(
+            problems(&config),
+            [format!("{key}: expected a value, got none")]
+        );
+    }
+    for key in step("a").as_object().unwrap().keys() {
+        let mut config = config.clone();
+        let step = &mut config["modes"]["apply-check"][0];
+        step.as_object_mut().unwrap().remove(key);
+        let place = format!("modes.apply-check[0].{key}");
+        assert_eq!(
+            problems(&config),
+            [format!("{place}: expected a value, got none")]
+        );
+    }
+}
+
+#[test]
+fn names_and_paths_that_lead_elsewhere_are_refused() {
+    for name in ["", ".", "..", "a/b", "/a", "a/", "a\0"] {
+        let problems = problems(&with("/package_name", json!(name)));
+        assert!(
+            problems[0].starts_with("package_name: expected"),
+            "{problems:?}"
+        );
+    }
+    for path in [
+        "",
+        ".",
+        "..",
+        "/a.sh",
+        "../x",
+        "steps/../a.sh",
+        "steps/",
+        "steps/.",
+        "a.sh\0",
+    ] {
+        let problems = problems(&with("/modes/apply/0/path", json!(path)));
+        let expected = "modes.apply[0].path: expected a file inside skyhook_dir, got";
+        assert!(problems[0].starts_with(expected), "{problems:?}");
+    }
+    for path in ["./a.sh", "steps//b", "steps/./b"] {
+        load(&with("/modes/apply/0/path", json!(path))).unwrap();
+    }
+}
+
+#[test]
+fn a_version_is_semantic_and_nothing_else() {
+    for version in [
+        "0.0.0",
+        "1.0.0-0",
+        "1.0.0--",
+        "1.0.0-0a.b-c+01.-",
+        "1.0.0+a-b",
+        "99999999999999999999.0.0",
+    ] {
+        load(&with("/package_version", json!(version))).unwrap();
+    }
+    for version in [
+        "",
+        "..",
+        "1.0",
+        "1.0.0.0",
+        "v1.0.0",
+        "01.0.0",
+        "1..0",
+        "1.0.0-",
+        "1.0.0-a..b",
+        "1.0.0-01",
+        "1.0.0+",
+        "1.0.0+a+b",
+        "1.0.0-é",
+        "1.0.0\n",
+        "+1.0.0",
+        "1.0.-0",
+    ] {
+        let problems = problems(&with("/package_version", json!(version)));
+        assert!(
+            problems[0].starts_with("package_version: expected"),
+            "{version}"
+        );
+    }
+}
+
+#[test]
+fn all_problems_are_told_at_once_each_with_the_file() {
+    let mut config = with("/modes/apply", json!([{ "path": "no.sh" }, 1]));
+    config["package_version"] = json!("1");
+    config["modes"]
+        .as_object_mut()
+        .unwrap()
+        .remove("apply-check");
+    let error = load(&config).unwrap_err();
+    let lines = error.lines();
+    assert_eq!(lines.len(), 10, "{lines:#?}");
+    for (line, place) in lines.iter().zip([
+        "package_version: ",
+        "modes.apply[0].name: ",
+        "modes.apply[0].path: ",
+        "modes.apply[0].arguments: ",
+        "modes.apply[0].returncodes: ",
+        "modes.apply[0].on_host: ",
+        "modes.apply[0].idempotence: ",
+        "modes.apply[0].upgrade_step: ",
+        "modes.apply[1]: ",
+        "modes: expected a step in apply-check, to check apply",
+    ]) {
+        assert!(
+            line.contains(&format!("/copy/config.json: {place}")),
+            "{line}"
+        );
+    }
+    assert_eq!(error.exit_code(), 1);
+    assert_eq!(error.to_string().matches("expected").count(), 10, "{error}");
+}
+
+#[test]
+fn there_must_be_steps_and_checks_of_them() {
+    let none = "modes: expected at least one step, got none";
+    let not_only =
+        "modes: expected at least one of apply, config, post-interrupt, upgrade, uninstall";
+    let check = |mode: &str| format!("modes: expected a step in {mode}-check, to check {mode}");
+    let some = || json!([step("a.sh")]);
+    for (modes, expected) in [
+        (json!({}), vec![none.to_owned(), not_only.to_owned()]),
+        (json!({ "apply": [] }), vec![none.to_owned()]),
+        (json!({ "apply-check": some() }), vec![not_only.to_owned()]),
+        (json!({ "interrupt": some() }), vec![not_only.to_owned()]),
+        (json!({ "interrupt": some(), "config": [] }), vec![]),
+        (json!({ "uninstall": [], "apply-check": some() }), vec![]),
+        (
+            json!({ "upgrade": some(), "apply-check": some() }),
+            vec![check("upgrade")],
+        ),
+        (
+            json!({ "post-interrupt": some(), "apply": some(), "apply-check": [] }),
+            vec![check("apply"), check("post-interrupt")],
+        ),
+    ] {
+        let config = with("/modes", modes);
+        match load(&config) {
+            Ok(_) => assert!(expected.is_empty(), "{config}"),
+            Err(_) => assert_eq!(problems(&config), expected, "{config}"),
+        }
+    }
+}
+
+#[test]
+fn each_missing_check_is_warned_of_once_in_the_order_of_modes() {
+    let mut config = with(
+        "/modes/apply",
+        json!([step("steps/b"), step("a.sh"), step("steps/b")]),
+    );
+    config["modes"]["upgrade"] = json!([step("steps/b")]);
+    config["modes"]["upgrade-check"] = json!([step("a.sh")]);
+    config["modes"]["uninstall"] = json!([step("a_check.sh")]);
+    config["modes"]["uninstall-check"] = json!([step("a.sh")]);
+    config["modes"]["interrupt"] = json!([step("a_check.sh")]);
+    let expected = ["a_check_check.sh", "steps/b_check"].map(|path| {
+        format!(" {path} doesn't exist. Checks ensure that all tasks in the step will complete.")
+    });
+    assert_eq!(load(&config).unwrap().warnings(), expected);
+}
+
+#[test]
+fn what_is_no_json_is_refused_with_its_line_and_column() {
+    let deep = "[".repeat(1_000_000);
+    for (text, place) in [
+        ("", "line 1 column 0"),
+        ("{\n\"schema_version\": 1,}", "line 2 column"),
+        ("{} {}", "line 1 column"),
+        ("{\"modes\": NaN}", "line 1 column"),
+        (&deep, "recursion limit"),
+    ] {
+        let error = load_text(text.as_bytes(), &[]).unwrap_err().to_string();
+        assert!(
+            error.contains("/copy/config.json: expected JSON: "),
+            "{error}"
+        );
+        assert!(error.contains(place), "{error}");
+    }
+    let error = load(&json!(["a"])).unwrap_err().to_string();
+    assert!(
+        error.ends_with("/config.json: expected an object, got a list"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_last_of_two_equal_keys_counts() {
+    let text = valid().to_string();
+    for (first, second, is_valid) in [("\"v1\"", "2", false), ("2", "\"v1\"", true)] {
+        let both = format!("\"schema_version\":{first},\"schema_version\":{second}");
+        let text = text.replace("\"schema_version\":\"v1\"", &both);
+        assert_eq!(
+            load_text(text.as_bytes(), &FILES).is_ok(),
+            is_valid,
+            "{text}"
+        );
+    }
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,8}".prop_map(Value::from),
+        Just(step("a.sh")),
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(".{0,4}", inner, 0..4).prop_map(Value::from_iter),
+        ]
+    })
+}
+
+proptest! {
+    /// Wherever a config is spoilt, it is accepted, or refused with reasons.
+    #[test]
+    fn any_json_anywhere_is_judged(
+        at in prop::sample::select(vec![
+            "/schema_version", "/package_name", "/package_version", "/expected_config_files",
+            "/modes", "/modes/apply", "/modes/apply-check", "/modes/interrupt", "/modes/apply/0",
+            "/modes/apply/0/name", "/modes/apply/0/path", "/modes/apply/0/arguments",
+            "/modes/apply/0/returncodes", "/modes/apply/0/env", "/modes/apply/0/upgrade_step",
+        ]),
+        value in any_json(),
+    ) {
+        if let Some((parent, "0")) = at.rsplit_once('/') {
+            judge(&with(parent, json!([value])).to_string());
+        } else {
+            judge(&with(at, value).to_string());
+        }
+    }
+
+    #[test]
+    fn any_document_is_judged(value in any_json()) {
+        judge(&value.to_string());
+    }
+
+    #[test]
+    fn any_text_is_judged(text in ".{0,64}") {
+        judge(&text);
+    }
+}
+
+fn judge(text: &str) {
+    match load_text(text.as_bytes(), &FILES) {
+        Ok(config) => drop(config.warnings()),
+        Err(error) => assert!(
+            error
+                .lines()
+                .iter()
+                .all(|line| line.contains("config.json: "))
+        ),
+    }
+}

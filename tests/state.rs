@@ -1,0 +1,266 @@
+//! Flags, history and interrupts against what the reference did, and what a
+//! crash or a rival leaves of them.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use skyhook_agent::host::Root;
+use skyhook_agent::interrupt::Interrupt;
+use skyhook_agent::package::Mode;
+use skyhook_agent::state::{State, UNINSTALLED};
+use skyhook_agent::step::Step;
+use support::{Fixture, TestClock, golden, names, step};
+
+fn strings(list: &Value) -> Vec<&str> {
+    let list = list.as_array().unwrap();
+    list.iter().map(|value| value.as_str().unwrap()).collect()
+}
+
+/// The state of package `p`, version 2.0.0, in the fixture's folder.
+fn with_state<T>(fixture: &Fixture, use_it: impl FnOnce(&State<'_>) -> T) -> T {
+    let clock = TestClock::at("2026-05-02T21:51:23.000007");
+    use_it(&State {
+        root: &Root::open(fixture.dir.path()).unwrap(),
+        root_mount: "/root",
+        dir: "/etc/skyhook",
+        package: "p",
+        version: "2.0.0",
+        clock: &clock,
+    })
+}
+
+#[test]
+fn flags_have_the_reference_s_names() {
+    let fixture = Fixture::new();
+    let cases = golden("flag_paths.json");
+    assert_eq!(cases.len(), 32);
+    for case in cases {
+        let mut step = step(case["path"].as_str().unwrap(), &strings(&case["arguments"]));
+        step.returncodes = serde_json::from_value(case["returncodes"].clone()).unwrap();
+        let flag = with_state(&fixture, |state| {
+            let state = State {
+                package: case["package"].as_str().unwrap(),
+                version: case["version"].as_str().unwrap(),
+                ..*state
+            };
+            state.shown(&state.flag(&step))
+        });
+        assert_eq!(flag, case["flag_path"].as_str().unwrap());
+    }
+}
+
+#[test]
+fn a_flag_name_too_long_for_a_file_is_a_hash_and_works() {
+    let fixture = Fixture::new();
+    let long = step("a.sh", &[&"x".repeat(300)]);
+    let other = step("a.sh", &[&"y".repeat(300)]);
+    with_state(&fixture, |state| {
+        let flag = state.flag(&long);
+        assert!(
+            flag.starts_with("/etc/skyhook/flags/p/2.0.0/a.sh_sha256-"),
+            "{flag}"
+        );
+        assert_ne!(flag, state.flag(&other));
+        assert!(!state.is_set(&flag).unwrap());
+        state.set_succeeded(&flag, &long).unwrap();
+        assert!(state.is_set(&flag).unwrap());
+        assert!(!state.is_set(&state.flag(&other)).unwrap());
+        state.clear(&flag).unwrap();
+        state.clear(&flag).unwrap();
+        assert!(!state.is_set(&flag).unwrap());
+    });
+}
+
+#[test]
+fn a_flag_says_when_and_whether_the_step_always_runs() {
+    let fixture = Fixture::new();
+    for (idempotence, printed) in [(false, "False"), (true, "True")] {
+        let step = Step {
+            idempotence,
+            ..step("a.sh", &["???>>>"])
+        };
+        let flag = with_state(&fixture, |state| {
+            let flag = state.flag(&step);
+            state.set_succeeded(&flag, &step).unwrap();
+            flag
+        });
+        assert_eq!(
+            fixture.text(flag.trim_start_matches('/')),
+            format!("last_run: 2026-05-02T21:51:23.000007\nstep_always_runs: {printed}")
+        );
+    }
+}
+
+#[test]
+fn check_results_are_listed_and_all_checked_only_where_none_failed() {
+    let fixture = Fixture::new();
+    let steps = [step("a.sh", &[]), step("b.sh", &[])];
+    with_state(&fixture, |state| {
+        assert!(
+            !state
+                .set_checked(Mode::ApplyCheck, &steps, &[false, true])
+                .unwrap()
+        );
+    });
+    assert_eq!(
+        fixture.text("etc/skyhook/flags/check_results"),
+        "a.sh False\nb.sh True"
+    );
+    assert_eq!(names(&fixture.path("etc/skyhook/flags")), ["check_results"]);
+    with_state(&fixture, |state| {
+        assert!(
+            state
+                .set_checked(Mode::ApplyCheck, &steps, &[false, false])
+                .unwrap()
+        );
+    });
+    assert_eq!(
+        fixture.text("etc/skyhook/flags/apply-check_ALL_CHECKED"),
+        ""
+    );
+    assert_eq!(
+        names(&fixture.path("etc/skyhook/flags")),
+        ["apply-check_ALL_CHECKED", "check_results"]
+    );
+}
+
+#[test]
+fn the_history_is_kept_as_the_reference_keeps_it() {
+    for case in golden("history.json") {
+        let name = case["name"].as_str().unwrap();
+        let mut fixture = Fixture::new();
+        let folder = fixture.path("etc/skyhook/history");
+        if let Some(before) = case["before"].as_str() {
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("p.json"), before).unwrap();
+        }
+        let mut console = std::mem::replace(
+            &mut fixture.console,
+            skyhook_agent::sink::Console::process(),
+        );
+        let previous = with_state(&fixture, |state| {
+            match (case["write"].as_bool().unwrap(), case["mode"].as_str()) {
+                (true, Some("uninstall-check")) => {
+                    state.add_version(UNINSTALLED, &mut console).unwrap();
+                    None
+                }
+                (true, _) => {
+                    state.add_version(state.version, &mut console).unwrap();
+                    None
+                }
+                (false, _) => Some(state.previous_version(&mut console).unwrap()),
+            }
+        });
+        let printed = case["stdout"].as_str().unwrap();
+        let history_dir = "/root/etc/skyhook/history";
+        assert_eq!(
+            fixture.text("stdout"),
+            printed.replace("<history_dir>", history_dir),
+            "{name}"
+        );
+        if let Some(previous) = previous {
+            assert_eq!(case["env"]["PREVIOUS_VERSION"], previous, "{name}");
+        }
+        let after = case["after"].as_object().unwrap();
+        let mut files: Vec<&str> = after.keys().map(String::as_str).collect();
+        files.sort_unstable();
+        assert_eq!(names(&folder), files, "{name}");
+        for (file, content) in after {
+            let found = fs::read_to_string(folder.join(file)).unwrap();
+            let found = found
+                .replace("2026-05-02T21:51:23.000007+00:00", "<now>")
+                .replace("2024-08-28T14:33:20.123456+00:00", "<now>");
+            assert_eq!(found, content.as_str().unwrap(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_history_of_another_shape_is_moved_aside_like_a_corrupt_one() {
+    for json in [
+        "[]",
+        "{}",
+        "{\"current-version\": 1, \"history\": []}",
+        "\u{feff}{}",
+    ] {
+        let mut fixture = Fixture::new();
+        let folder = fixture.path("etc/skyhook/history");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("p.json"), json).unwrap();
+        let mut console = std::mem::replace(
+            &mut fixture.console,
+            skyhook_agent::sink::Console::process(),
+        );
+        let previous = with_state(&fixture, |state| state.previous_version(&mut console));
+        assert_eq!(previous.unwrap(), "");
+        assert_eq!(names(&folder), ["p.json.backup"], "{json}");
+    }
+}
+
+#[test]
+fn rivals_lose_no_entry_of_the_history() {
+    let fixture = Fixture::new();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            let dir = fixture.dir.path();
+            scope.spawn(move || {
+                let rival = Fixture::new();
+                let mut console = rival.console;
+                let clock = TestClock::at("2026-05-02T21:51:23");
+                let root = Root::open(dir).unwrap();
+                let state = State {
+                    root: &root,
+                    root_mount: "/root",
+                    dir: "/etc/skyhook",
+                    package: "p",
+                    version: "2.0.0",
+                    clock: &clock,
+                };
+                for _ in 0..10 {
+                    state.add_version("1.0.0", &mut console).unwrap();
+                }
+            });
+        }
+    });
+    let json = fixture.text("etc/skyhook/history/p.json");
+    let history: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(history["history"].as_array().unwrap().len(), 80);
+    assert_eq!(names(&fixture.path("etc/skyhook/history")), ["p.json"]);
+}
+
+#[test]
+fn interrupts_are_read_as_the_reference_reads_them() {
+    for case in golden("interrupts.json") {
+        let data = case["data"].as_str().unwrap();
+        let interrupt = Interrupt::parse(data);
+        if case["error"] == true {
+            let error = interrupt.unwrap_err();
+            assert!(
+                error.to_string().starts_with("interrupt data: expected"),
+                "{error}"
+            );
+            continue;
+        }
+        let interrupt = interrupt.unwrap();
+        assert_eq!(case["type"], interrupt.name(), "{data}");
+        assert_eq!(
+            case["commands"],
+            serde_json::json!(interrupt.commands()),
+            "{data}"
+        );
+    }
+}
+
+#[test]
+fn a_state_folder_that_cannot_be_written_is_named() {
+    let fixture = Fixture::new();
+    fs::write(fixture.path("etc"), "a file").unwrap();
+    with_state(&fixture, |state| {
+        let error = state.set_started().unwrap_err().to_string();
+        assert!(error.contains("etc"), "{error}");
+        assert!(Path::new(&fixture.path("etc")).is_file());
+    });
+}
