@@ -1,0 +1,150 @@
+//! What is done in a folder, by plain names: no link is followed.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::time::SystemTime;
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
+use nix::sys::stat::{Mode, fstatat};
+use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
+
+/// A folder inside a root.
+#[derive(Debug)]
+pub struct Dir(pub(super) OwnedFd);
+
+impl Dir {
+    /// Creates a file that is not there yet, to be written.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] where something of that name is, a link
+    /// included; otherwise the system's.
+    pub fn create_new(&self, name: &OsStr) -> io::Result<File> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+        let fd = openat(&self.0, name, flags, Mode::from_bits_truncate(0o666))?;
+        Ok(File::from(fd))
+    }
+
+    /// Removes a file, or a link itself. One that is not there is removed.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn remove(&self, name: &OsStr) -> io::Result<()> {
+        match unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes a whole file, durably: after a crash at any moment it has its old
+    /// content or the new, and once this returns, the new.
+    ///
+    /// # Errors
+    /// The system's; the file is as it was then.
+    pub fn replace(&self, name: &OsStr, content: &[u8]) -> io::Result<()> {
+        let (temporary, mut file) = self.temporary(|name| self.create_new(name))?;
+        let written = file
+            .write_all(content)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| Ok(renameat(&self.0, &*temporary, &self.0, name)?));
+        if let Err(error) = written {
+            // The error above is the one to tell.
+            let _ = self.remove(&temporary);
+            return Err(error);
+        }
+        self.sync()
+    }
+
+    /// Makes something under a name that nobody else has.
+    pub(super) fn temporary<T>(
+        &self,
+        make: impl Fn(&OsStr) -> io::Result<T>,
+    ) -> io::Result<(OsString, T)> {
+        let pid = std::process::id();
+        let mut n = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |time| time.subsec_nanos());
+        loop {
+            let name = OsString::from(format!(".skyhook-agent-{pid}-{n}.tmp"));
+            match make(&name) {
+                // Every agent in a container of its own has the same process id.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    n = n.wrapping_add(1);
+                }
+                made => return Ok((name, made?)),
+            }
+        }
+    }
+
+    /// Gives a file another name, durably, in place of what had it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        renameat(&self.0, from, &self.0, to)?;
+        self.sync()
+    }
+
+    /// Makes the names in the folder durable.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn sync(&self) -> io::Result<()> {
+        Ok(self.sync_names()?)
+    }
+
+    pub(super) fn sync_names(&self) -> nix::Result<()> {
+        fsync(self.readable()?)
+    }
+
+    /// Waits until no other agent has this folder locked. Dropping the lock
+    /// releases it, and so does the end of the process.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn lock(&self) -> io::Result<Flock<OwnedFd>> {
+        Flock::lock(self.readable()?, FlockArg::LockExclusive).map_err(|(_, error)| error.into())
+    }
+
+    /// All of a file of this folder; never a link's target.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn read(&self, name: &OsStr) -> io::Result<Vec<u8>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mut bytes = Vec::new();
+        File::from(openat(&self.0, name, flags, Mode::empty())?).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn readable(&self) -> nix::Result<OwnedFd> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        openat(&self.0, ".", flags, Mode::empty())
+    }
+
+    /// The names in the folder.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn names(&self) -> io::Result<Vec<OsString>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let mut names = Vec::new();
+        for entry in nix::dir::Dir::openat(&self.0, ".", flags, Mode::empty())?.iter() {
+            names.push(OsString::from_vec(entry?.file_name().to_bytes().to_vec()));
+        }
+        Ok(names)
+    }
+
+    /// When a file, or a link itself, was last modified: seconds since the epoch,
+    /// and nanoseconds.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn modified(&self, name: &OsStr) -> io::Result<(i64, i64)> {
+        let stat = fstatat(&self.0, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        Ok((stat.st_mtime, stat.st_mtime_nsec))
+    }
+}

@@ -1,0 +1,150 @@
+//! Each test runs with both ways of resolving paths.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use super::*;
+
+/// A root with a file and links of every kind, and beside it what no path
+/// may reach; once for each way of resolving.
+fn roots() -> (tempfile::TempDir, [Root; 2]) {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    fs::create_dir_all(root.join("data/logs")).unwrap();
+    fs::create_dir(dir.path().join("outside")).unwrap();
+    fs::write(root.join("data/file"), "inside").unwrap();
+    fs::write(dir.path().join("file"), "outside").unwrap();
+    for (target, link) in [
+        ("/data", "absolute"),
+        ("data", "relative"),
+        ("../../../../data", "climbing"),
+        ("../outside", "out"),
+        ("/data/file", "to-file"),
+        ("loop", "loop"),
+        ("nowhere", "dangling"),
+        ("/data", "data/deep"),
+    ] {
+        symlink(target, root.join(link)).unwrap();
+    }
+    symlink(dir.path().join("outside"), root.join("out-absolute")).unwrap();
+    let in_kernel = Root::open(&root).unwrap();
+    let here = Root {
+        resolve: Resolve::Here,
+        ..Root::open(&root).unwrap()
+    };
+    (dir, [in_kernel, here])
+}
+
+#[test]
+fn links_lead_where_they_would_with_the_root_as_root() {
+    let (_dir, roots) = roots();
+    for root in roots {
+        for path in [
+            "/data/file",
+            "data/file",
+            "/../../data/./file",
+            "/absolute/file",
+            "/relative/file",
+            "/climbing/file",
+            "/relative/../absolute/logs/../file",
+            "/to-file",
+            "/data/deep/file",
+        ] {
+            assert_eq!(
+                root.read(Path::new(path)).unwrap(),
+                b"inside",
+                "{path} {root:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_there_is_seen_behind_links_and_nothing_outside() {
+    let (_dir, roots) = roots();
+    for root in roots {
+        let exists = |path: &str| root.exists(Path::new(path));
+        for path in [
+            "/data",
+            "/data/file",
+            "/to-file",
+            "/data/deep/logs",
+            "/",
+            "/..",
+        ] {
+            assert!(exists(path).unwrap(), "{path} {root:?}");
+        }
+        for path in ["/file", "/../file", "/dangling", "/out", "/data/file/x"] {
+            assert!(!exists(path).unwrap(), "{path} {root:?}");
+        }
+        let error = exists("/loop").unwrap_err().to_string();
+        assert!(error.starts_with("cannot look for "), "{error}");
+    }
+}
+
+#[test]
+fn no_path_leads_out() {
+    let (dir, roots) = roots();
+    for root in roots {
+        for path in [
+            "/../file",
+            "/out/x",
+            "/out-absolute/x",
+            "/loop/x",
+            "/dangling/x",
+        ] {
+            let error = root.read(Path::new(path)).unwrap_err().to_string();
+            assert!(error.starts_with("cannot read "), "{path}: {error}");
+            assert!(error.contains(path), "{path}: {error}");
+        }
+        for path in ["/out/new", "/dangling/new", "/loop/new", "/data/file/new"] {
+            let error = root.create_dir_all(Path::new(path)).unwrap_err();
+            assert!(
+                error.to_string().starts_with("cannot create the folder "),
+                "{error}"
+            );
+        }
+        // What the link names is created inside, not where it points from here.
+        root.create_dir_all(Path::new("/../new")).unwrap();
+        assert!(dir.path().join("root/new").is_dir());
+        fs::remove_dir(dir.path().join("root/new")).unwrap();
+    }
+    assert_eq!(fs::read_dir(dir.path().join("outside")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+}
+
+#[test]
+fn folders_are_made_and_files_claimed_once() {
+    let (dir, roots) = roots();
+    for (root, name) in roots.iter().zip(["a", "b"]) {
+        let folder = root
+            .create_dir_all(&Path::new("/absolute/logs/x/y").join(name))
+            .unwrap();
+        folder.create_new(OsStr::new("f")).unwrap();
+        let taken = folder.create_new(OsStr::new("f")).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
+        assert!(
+            dir.path()
+                .join("root/data/logs/x/y")
+                .join(name)
+                .join("f")
+                .exists()
+        );
+
+        symlink(
+            "/data/file",
+            dir.path().join("root/data/logs/x/y").join(name).join("l"),
+        )
+        .unwrap();
+        let link = folder.create_new(OsStr::new("l")).unwrap_err();
+        assert_eq!(link.kind(), io::ErrorKind::AlreadyExists);
+        let mut names = folder.names().unwrap();
+        names.retain(|name| name != "." && name != "..");
+        names.sort();
+        assert_eq!(names, ["f", "l"]);
+        folder.remove(OsStr::new("l")).unwrap();
+        folder.remove(OsStr::new("l")).unwrap();
+        assert_eq!(root.read(Path::new("/data/file")).unwrap(), b"inside");
+    }
+}
