@@ -6,6 +6,8 @@
 // Years and the like fit. What is written to stderr passes the test harness by.
 #![allow(clippy::cast_possible_truncation, clippy::explicit_write)]
 
+pub mod node;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

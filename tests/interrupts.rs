@@ -1,0 +1,177 @@
+//! Interrupts as the operator asks for them, with stand-ins for `reboot` and the
+//! like: each runs once for its resource, and what failed may run again.
+
+mod support;
+
+use std::fs::{self, File};
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+use support::node::{
+    Node, RESOURCE_ID, assert_succeeds, assert_untouched, behind_banner, data, files, marking,
+};
+use support::{assert_says, fill_root, is_root, names, skipped, stderr, stdout, unstamp};
+
+/// Stands in for a command that reaches systemd, but first looks for its flag.
+fn stub(flag: &str, then: &str) -> String {
+    format!("#!/bin/sh\n[ -s {flag:?} ] && echo flagged\n{then}\n")
+}
+
+fn restart() -> Value {
+    json!({ "type": "node_restart" })
+}
+
+/// A node on which `reboot` does `then`.
+fn rebooting(then: &str) -> Node {
+    let node = Node::new();
+    let flag = node.interrupt_flag("node_restart_0");
+    node.command("reboot", &stub(flag.to_str().unwrap(), then))
+}
+
+#[test]
+fn a_reboot_that_ends_the_agent_s_command_is_not_begun_again() {
+    let node = rebooting("kill -TERM $$");
+    let output = node.interrupt(&restart()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stderr(&output), "");
+    assert_eq!(
+        unstamp("[out]", &behind_banner(&output)),
+        "reboot\nflagged\n"
+    );
+    let flag = fs::read_to_string(node.interrupt_flag("node_restart_0")).unwrap();
+    assert!(flag.parse::<f64>().unwrap() > 1.7e9, "{flag}");
+
+    let output = node.interrupt(&restart()).output().unwrap();
+    assert_succeeds(&output);
+    assert_eq!(
+        behind_banner(&output),
+        format!("Skipping interrupt node_restart_0 because it was already run for {RESOURCE_ID}\n")
+    );
+
+    // For another resource it is another reboot.
+    let mut other = node.interrupt(&restart());
+    other.env("SKYHOOK_RESOURCE_ID", "scr-1234-2_pkg_1.2.3");
+    assert_eq!(other.output().unwrap().status.code(), Some(1));
+    assert_eq!(names(&node.path("state/interrupts/flags")).len(), 2);
+}
+
+#[test]
+fn an_interrupt_that_fails_gets_its_flag_taken_back() {
+    for (then, code) in [("exit 3", 3), ("kill -KILL $$", -9)] {
+        let node = rebooting(then);
+        let output = node.interrupt(&restart()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(
+            unstamp("[out]", &behind_banner(&output)),
+            format!("reboot\nflagged\nINTERRUPT FAILED: ['reboot'] return_code: {code}\n")
+        );
+        assert!(files(&node.path("state")).is_empty());
+    }
+}
+
+#[test]
+fn only_a_reboot_may_be_ended_by_sigterm() {
+    let node = Node::new().command("service", "#!/bin/sh\nkill -TERM $$\n");
+    let restart = json!({ "type": "restart_all_services" });
+    let output = node.interrupt(&restart).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let words = "['service', 'procps', 'force-reload'] return_code: -15\n";
+    assert_says(&stdout(&output), &["INTERRUPT FAILED: ", words]);
+    assert!(files(&node.path("state")).is_empty());
+}
+
+#[test]
+fn commands_of_an_interrupt_that_have_run_are_not_run_again() {
+    let fails_once = "#!/bin/sh\necho \"$*\" >> \"$0.ran\"\n\
+                      [ \"$2\" != b ] || mkdir \"$0.once\" 2> /dev/null\n";
+    let node = Node::new().command("systemctl", &fails_once.replace("mkdir", "! mkdir"));
+    let restart = json!({ "type": "service_restart", "services": ["a", "b", "c"] });
+    let mut command = node.interrupt(&restart);
+    command.env("SKYHOOK_AGENT_WRITE_LOGS", "false");
+    assert_eq!(command.output().unwrap().status.code(), Some(1));
+    assert_succeeds(&command.output().unwrap());
+    assert_eq!(
+        node.text("bin/systemctl.ran"),
+        "daemon-reload\nrestart a\nrestart b\nrestart b\nrestart c\n"
+    );
+}
+
+#[test]
+fn interrupt_data_that_cannot_be_used_is_2_and_sets_no_flag() {
+    let node = marking();
+    for data in [
+        "not base64!",
+        "",
+        "ew==",
+        &data(&json!({ "type": "bogus" })),
+    ] {
+        let output = node.run("interrupt").arg(data).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{data}");
+        assert_says(&stderr(&output), &["interrupt data: expected "]);
+        assert_untouched(&node);
+    }
+}
+
+#[test]
+fn interrupts_obey_write_logs() {
+    let node = rebooting("");
+    let mut command = node.interrupt(&restart());
+    command.env("SKYHOOK_AGENT_WRITE_LOGS", "false");
+    assert_succeeds(&command.output().unwrap());
+    assert!(!node.path("log").exists());
+}
+
+#[test]
+fn the_newest_five_logs_of_an_interrupt_stay() {
+    let node = rebooting("");
+    let logs = node.path("log/pkg/1.2.3/interrupts");
+    fs::create_dir_all(&logs).unwrap();
+    for day in 1..=6 {
+        for ending in ["log", "log.err"] {
+            let name = format!("node_restart_0-2020-01-0{day}-000000.{ending}");
+            let file = File::create(logs.join(name)).unwrap();
+            let age = Duration::from_secs(86400 * (10 - day));
+            file.set_modified(SystemTime::now() - age).unwrap();
+        }
+    }
+    let other = "node_restart_1-2020-01-01-000000.log";
+    File::create(logs.join(other)).unwrap();
+    assert_succeeds(&node.interrupt(&restart()).output().unwrap());
+    let names = names(&logs);
+    let kept = |ending: &str| names.iter().filter(|name| name.ends_with(ending)).count();
+    assert_eq!((kept(".log"), kept(".err")), (5 + 1, 5), "{names:?}");
+    assert_eq!(names[0], "node_restart_0-2020-01-03-000000.log");
+    assert!(names.contains(&other.to_owned()));
+}
+
+#[test]
+fn an_interrupt_runs_inside_another_root() {
+    if !is_root() {
+        return skipped(
+            "an_interrupt_runs_inside_another_root",
+            "only root can chroot",
+        );
+    }
+    let node = Node::new();
+    fill_root(node.dir.path());
+    fs::create_dir_all(node.path("usr/bin")).unwrap();
+    fs::rename(node.path("copy"), node.path("package")).unwrap();
+    let node = node.command(
+        "../usr/bin/service",
+        "#!/bin/sh\npwd -P\necho \"$*\" > /ran\n",
+    );
+    let mut command = node.in_own_root("interrupt");
+    command.arg(data(&json!({ "type": "restart_all_services" })));
+    // The package's folder is where it runs.
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    fs::rename(node.path("package"), node.path("copy")).unwrap();
+    let output = command.env("SKYHOOK_AGENT_WRITE_LOGS", "false").output();
+    let output = output.unwrap();
+    assert_succeeds(&output);
+    assert_eq!(
+        unstamp("[out]", &behind_banner(&output)),
+        "service procps force-reload\n/copy\n"
+    );
+    assert_eq!(node.text("ran"), "procps force-reload\n");
+}
