@@ -69,11 +69,12 @@ pub fn run(
         root: &root,
         clock: &clock,
     };
+    run.bring_package(&here)?;
     if mode == Mode::Interrupt {
         let mut runner = settings.runner(console, &clock, signals);
         return run.interrupt(&resource, &mut runner);
     }
-    let config = run.prepare(&here, console)?;
+    let config = run.prepare(console)?;
     let mut runner = settings.runner(console, &clock, signals);
     run.steps(config, &mut runner)
 }
@@ -158,20 +159,29 @@ impl<'a> Run<'a> {
         interrupt::run(&interrupt, &place, &state, runner)
     }
 
-    /// Brings the package and its files onto the host, and reads its config.
-    fn prepare(&self, here: &Root, console: &mut Console) -> Result<Config, Error> {
+    /// Copies the package of a legacy start to the host. It has its name only when
+    /// all of it is there and on the disk: what has the name is taken for complete.
+    fn bring_package(&self, here: &Root) -> Result<(), Error> {
         let copy_dir = Path::new(&self.options.copy_dir);
-        if !self.root.exists(copy_dir)? {
-            copy_tree(
-                here,
-                Path::new(&self.settings.data_dir),
-                self.root,
-                copy_dir,
-            )?;
-            if here.exists(Path::new(NODE_FILES))? {
-                copy_tree(here, Path::new(NODE_FILES), self.root, copy_dir)?;
-            }
+        if self.root.exists(copy_dir)? {
+            return Ok(());
         }
+        let partial = PathBuf::from(format!("{}.partial", self.options.copy_dir));
+        copy_tree(
+            here,
+            Path::new(&self.settings.data_dir),
+            self.root,
+            &partial,
+        )?;
+        if here.exists(Path::new(NODE_FILES))? {
+            copy_tree(here, Path::new(NODE_FILES), self.root, &partial)?;
+        }
+        self.root.complete(&partial, copy_dir)
+    }
+
+    /// Reads the package's config, and brings its files onto the host.
+    fn prepare(&self, console: &mut Console) -> Result<Config, Error> {
+        let copy_dir = Path::new(&self.options.copy_dir);
         let config_file = copy_dir.join("config.json");
         let config = Config::load(self.root, &config_file)?;
         for warning in config.warnings() {
@@ -211,12 +221,19 @@ impl<'a> Run<'a> {
         state.set_started()?;
         let steps = config.modes.remove(&mode).unwrap_or_default();
         if steps.is_empty() {
-            let notice = format!("there are no steps for mode {mode}: nothing to do");
+            let notice = format!("there are no steps for mode {mode}");
             runner.console.notice(&notice);
         }
 
         let mut failed = Vec::new();
         for step in &steps {
+            if runner.is_cancelled() {
+                let path = &step.path;
+                runner
+                    .console
+                    .notice(&format!("cancelled: {path} does not start"));
+                return Ok(false);
+            }
             // Its name goes by the config, not by the versions of an upgrade.
             let flag = state.flag(step);
             let step = &self.with_versions(step, &state, runner)?;
@@ -245,10 +262,12 @@ impl<'a> Run<'a> {
                 state.add_version(state.version, runner.console)?;
             }
             Mode::UninstallCheck => {
-                state.add_version(UNINSTALLED, runner.console)?;
+                // The flags first: left behind, they would have a package that is
+                // installed again skip its steps.
                 for step in steps.iter().chain(config.modes.values().flatten()) {
                     state.clear(&state.flag(step))?;
                 }
+                state.add_version(UNINSTALLED, runner.console)?;
             }
             _ => {}
         }

@@ -9,6 +9,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::agent;
 use crate::chroot_exec;
+use crate::interrupt::Interrupt;
 use crate::package::Mode;
 use crate::run_steps;
 
@@ -182,8 +183,6 @@ fn agent_options(words: Vec<OsString>) -> Result<agent::Options, clap::Error> {
         ["interrupt", ..] => return Err(usage("interrupt: expected [ROOT_MOUNT] COPY_DIR DATA")),
         [mode, copy_dir] => (mode, LEGACY_ROOT_MOUNT, copy_dir, None),
         [mode, root_mount, copy_dir] => (mode, root_mount, copy_dir, None),
-        // The reference takes data for any mode, and makes nothing of it.
-        [mode, root_mount, copy_dir, data] => (mode, root_mount, copy_dir, Some(data)),
         _ => {
             let word = words.first().copied().unwrap_or_default();
             return Err(usage(&format!(
@@ -195,6 +194,9 @@ fn agent_options(words: Vec<OsString>) -> Result<agent::Options, clap::Error> {
         return Err(usage(&format!(
             "COPY_DIR: expected an absolute path, got {copy_dir:?}"
         )));
+    }
+    if let Some(data) = data {
+        Interrupt::parse(data).map_err(|error| usage(&error.to_string()))?;
     }
     Ok(agent::Options {
         mode: mode.to_owned(),

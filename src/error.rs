@@ -40,6 +40,13 @@ pub enum Error {
         /// Why not.
         problem: String,
     },
+    /// A command was started, and how it went cannot be told.
+    Lost {
+        /// The program.
+        program: String,
+        /// Why not.
+        source: io::Error,
+    },
     /// The agent's own signals could not be set up.
     Signals(io::Error),
     /// The system refused something.
@@ -106,6 +113,12 @@ impl fmt::Display for Error {
             }
             Error::ControlFile { file, problem } => write!(f, "{}: {problem}", file.display()),
             Error::Exec { program, problem } => write!(f, "cannot run {program}: {problem}"),
+            Error::Lost { program, source } => {
+                write!(
+                    f,
+                    "{program} was started, but how it went is lost: {source}"
+                )
+            }
             Error::Signals(source) => write!(f, "cannot watch for signals: {source}"),
             Error::Io {
                 doing,
@@ -119,7 +132,9 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Error::Io { source, .. } | Error::Signals(source) => Some(source),
+            Error::Io { source, .. } | Error::Lost { source, .. } | Error::Signals(source) => {
+                Some(source)
+            }
             _ => None,
         }
     }

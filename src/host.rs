@@ -5,14 +5,14 @@
 //! is done by plain names from there and follows no link.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlinkat};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlinkat, renameat};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
+use nix::unistd::syncfs;
 
 use crate::error::Error;
 
@@ -21,6 +21,7 @@ mod dir;
 
 pub use copy::{copy_file, copy_tree};
 pub use dir::Dir;
+use dir::{READ, read_file};
 
 /// How many symbolic links one path may lead over, as in the kernel.
 const MOST_LINKS: u32 = 40;
@@ -79,12 +80,7 @@ impl Root {
     /// # Errors
     /// Where it is not there or cannot be read.
     pub fn read(&self, path: &Path) -> Result<Vec<u8>, Error> {
-        let read = || {
-            let fd = self.resolve(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC)?;
-            let mut bytes = Vec::new();
-            File::from(fd).read_to_end(&mut bytes)?;
-            Ok(bytes)
-        };
+        let read = || read_file(self.resolve(path, READ)?);
         read().map_err(Error::io("read", self.outside(path)))
     }
 
@@ -130,6 +126,27 @@ impl Root {
             .map_err(Error::io("open the folder", self.outside(path)))
     }
 
+    /// Gives a folder that is complete its name, durably with all that is in it.
+    /// Both are in one folder. One that has the name already stays: a rival was
+    /// faster.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn complete(&self, partial: &Path, path: &Path) -> Result<(), Error> {
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_owned();
+        let complete = || {
+            syncfs(self.dir(partial)?.readable()?)?;
+            let above = self.dir(path.parent().unwrap_or(Path::new("/")))?;
+            match renameat(&above.0, &*name(partial), &above.0, &*name(path)) {
+                Ok(()) | Err(Errno::EEXIST | Errno::ENOTEMPTY) => above.sync_names(),
+                Err(error) => Err(error),
+            }
+        };
+        complete()
+            .map_err(io::Error::from)
+            .map_err(Error::io("complete the folder", self.outside(path)))
+    }
+
     /// Whether a path leads to something.
     ///
     /// # Errors
@@ -150,7 +167,7 @@ impl Root {
     fn resolve(&self, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
         match self.resolve {
             Resolve::InKernel => {
-                let inside = ResolveFlag::RESOLVE_IN_ROOT;
+                let inside = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
                 let how = OpenHow::new().flags(flags).resolve(inside);
                 loop {
                     match openat2(&self.fd, path, how) {

@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 
 use crate::error::Error;
-use crate::log_file::LogDir;
+use crate::log_file::{Claim, LogDir};
 use crate::python;
 use crate::settings::ResourceId;
 use crate::state::State;
@@ -126,14 +126,17 @@ pub fn run(
         let log_name = format!("interrupts/{id}");
         let claim = claim_logs(place.log_dir, &log_name, runner);
         if runner.is_cancelled() {
-            claim.into_iter().for_each(|claim| claim.discard());
+            claim.into_iter().for_each(Claim::discard);
             runner
                 .console
                 .notice(&format!("cancelled: interrupt {id} does not start"));
             return Ok(false);
         }
         let has_logs = claim.is_some();
-        state.set_interrupted(&flag)?;
+        if let Err(error) = state.set_interrupted(&flag) {
+            claim.into_iter().for_each(Claim::discard);
+            return Err(take_back(&flag, error, state, runner));
+        }
         let command = Command {
             chroot_dir: place.chroot_dir,
             cmd,
@@ -144,11 +147,9 @@ pub fn run(
         };
         let code = match runner.tee(&command, claim.map_or_else(Logs::none, Logs::from)) {
             Ok(outcome) => outcome.code,
-            Err(error) => {
-                // It has not begun.
-                state.clear(&flag)?;
-                return Err(error);
-            }
+            // It has begun, and how it ends nobody will know.
+            Err(error @ Error::Lost { .. }) => return Err(error),
+            Err(error) => return Err(take_back(&flag, error, state, runner)),
         };
         reap_logs(place.log_dir, &log_name, has_logs, runner);
         // Ended by the shutdown that it brought about: the reboot has begun, and
@@ -164,5 +165,13 @@ pub fn run(
             return Ok(false);
         }
     }
-    Ok(true)
+    Ok(!runner.is_cancelled())
+}
+
+/// Takes back the flag of a command that did not begin because of `error`.
+fn take_back(flag: &str, error: Error, state: &State<'_>, runner: &mut Runner<'_>) -> Error {
+    if let Err(second) = state.clear(flag) {
+        runner.console.notice(&second.to_string());
+    }
+    error
 }

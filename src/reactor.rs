@@ -60,8 +60,8 @@ pub struct Reactor {
     child: Child,
     pidfd: Option<OwnedFd>,
     options: Options,
-    /// When the child's exit was seen. It is reaped last of all: until then its
-    /// process id cannot be given to a process that a signal would hit.
+    /// When the child's exit was seen. It is reaped last of all, but by PID 1: until
+    /// then its process id cannot be given to a process that a signal would hit.
     exited: Option<Instant>,
     /// When [`Event::Held`] is due.
     held_at: Option<Instant>,
@@ -143,7 +143,7 @@ impl Reactor {
         }
         let status = self.child.wait();
         if let Some(orphans) = &self.options.orphans {
-            // Those that the child stood in front of.
+            // Those that ended since.
             orphans.reap(None);
         }
         Ok(Stop {
@@ -209,7 +209,8 @@ impl Reactor {
             self.look_for_cancellation(on_event);
         }
         if orphans && let Some(orphans) = &self.options.orphans {
-            orphans.reap(Some(self.child.id()));
+            let running = self.exited.is_none().then(|| self.child.id());
+            orphans.reap(running);
         }
         Ok(())
     }
@@ -274,6 +275,11 @@ impl Reactor {
         if self.exited.is_none() && self.has_exited()? {
             let now = Instant::now();
             self.exited = Some(now);
+            if self.options.orphans.is_some() {
+                // It would stand in front of the orphans for as long as its output
+                // is held open. The status is kept; see also `signal`.
+                self.child.wait()?;
+            }
             let timeout = self.options.drain_timeout;
             let give_up_at = timeout.and_then(|timeout| now.checked_add(timeout));
             self.give_up_at = earliest(self.give_up_at, give_up_at);
@@ -315,9 +321,12 @@ impl Reactor {
         holders::of_pipes(&open.map(|pipe| pipe.inode).collect::<Vec<_>>())
     }
 
-    /// Signals the child, with its process group where it leads one. It has not
-    /// been reaped, so nobody else can have its id.
+    /// Signals the child, with its process group where it leads one, unless it has
+    /// been reaped: somebody else may have its id then.
     fn signal(&self, signal: Signal) {
+        if self.exited.is_some() && self.options.orphans.is_some() {
+            return;
+        }
         let Ok(pid) = i32::try_from(self.child.id()).map(Pid::from_raw) else {
             return;
         };

@@ -121,7 +121,10 @@ impl Runner<'_> {
             .map_err(Error::io("start", &self.chroot_exec))?;
         let stop = self
             .stream(reactor, command, &mut logs)
-            .map_err(Error::io("watch the step started by", &self.chroot_exec))?;
+            .map_err(|source| Error::Lost {
+                program: command.cmd.first().cloned().unwrap_or_default(),
+                source,
+            })?;
 
         let outcome = Outcome {
             code: exit::code(stop.status),

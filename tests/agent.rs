@@ -278,6 +278,46 @@ fn the_container_s_node_files_go_over_the_package_that_is_copied() {
     assert_eq!(node.text("copy/configmaps/file"), "node\n");
 }
 
+/// Killed midway, an older start left a part of the package behind, by another
+/// name than the whole has.
+#[test]
+fn a_part_of_a_package_is_not_taken_for_the_whole() {
+    let node = marking();
+    fs::rename(node.path("copy"), node.path("data")).unwrap();
+    fs::create_dir(node.path("copy.partial")).unwrap();
+    fs::write(node.path("copy.partial/config.json"), "{").unwrap();
+    let output = node.run("apply").output().unwrap();
+    assert_succeeds(&output);
+    assert!(node.has_run("a.sh"));
+    assert!(!node.path("copy.partial").exists());
+}
+
+#[test]
+fn an_interrupt_brings_the_package_too() {
+    let node = marking();
+    fs::rename(node.path("copy"), node.path("data")).unwrap();
+    let no_op = serde_json::json!({ "type": "no_op" });
+    assert_succeeds(&node.interrupt(&no_op).output().unwrap());
+    assert!(node.path("copy/config.json").exists());
+}
+
+/// As in the reference: a package that is installed again must not have its steps
+/// skipped because it has none for its uninstall.
+#[test]
+fn a_check_without_steps_still_keeps_the_history() {
+    let node = marking();
+    assert_succeeds(&node.run("apply").output().unwrap());
+    assert!(node.flag("a.sh").exists());
+    let output = node.run("uninstall-check").output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_says(
+        &stderr(&output),
+        &["there are no steps for mode uninstall-check\n"],
+    );
+    assert!(!node.flag("a.sh").exists());
+    assert_says(&node.text("state/history/pkg.json"), &["\"uninstalled\""]);
+}
+
 #[test]
 fn a_package_that_is_nowhere_is_an_error() {
     let node = Node::new();

@@ -10,9 +10,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::Pid;
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
 use serde_json::{Value, json};
-use support::node::{LEAVES_A_MARK, Node, behind_banner, files, with_mounts, wrapped};
+use support::node::{LEAVES_A_MARK, Node, behind_banner, files, marking, with_mounts, wrapped};
 use support::{assert_says, log_in, skipped, stderr, stdout, unstamp};
 
 // Signals.
@@ -114,6 +115,38 @@ fn sigterm_lets_an_interrupt_s_command_finish_and_keeps_its_flag() {
     assert!(!node.path("bin/systemctl.ran").exists());
 }
 
+#[test]
+fn sigterm_during_an_interrupt_s_last_command_is_1_and_keeps_its_flag() {
+    let node = Node::new().command("reboot", WAITS);
+    let mut command = in_own_session(&node.interrupt(&json!({ "type": "node_restart" })));
+    let output = cancelled(&mut command, "reboot", |pid| {
+        kill(pid, Signal::SIGTERM).unwrap();
+    });
+    assert_eq!(output.status.code(), Some(1));
+    assert!(node.interrupt_flag("node_restart_0").exists());
+}
+
+/// An agent that opens it waits for a writer that never comes.
+#[test]
+fn a_fifo_in_a_file_s_place_is_refused() {
+    let node = marking();
+    let config = node.text("copy/config.json");
+    for file in ["copy/config.json", "state/history/pkg.json"] {
+        let path = node.path(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let _ = fs::remove_file(&path);
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        let output = node.run("apply-check").output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert_says(
+            &stderr(&output),
+            &["skyhook-agent: cannot read ", file, "expected a file"],
+        );
+        fs::remove_file(&path).unwrap();
+        fs::write(node.path("copy/config.json"), &config).unwrap();
+    }
+}
+
 // Sudden ends.
 
 /// What a killed run has left behind, be it whenever: nothing torn, and no flag of
@@ -195,7 +228,7 @@ fn kill_9_at_any_moment_leaves_whole_files_and_no_flag_too_many() {
 /// `None` where nobody may trace.
 fn trace(node: &Node, command: &Command) -> Option<Vec<String>> {
     let file = node.path("trace");
-    let calls = "trace=write,fsync,rename,renameat,renameat2,execve";
+    let calls = "trace=write,fsync,rename,renameat,renameat2,mkdirat,execve";
     let words = ["strace", "-f", "-y", "-s", "200", "-e", calls, "-o"];
     let words = [&words[..], &[file.to_str().unwrap()]].concat();
     let refused = Command::new("strace")
@@ -224,11 +257,11 @@ fn assert_durable(trace: &[String], file: &Path) -> usize {
     let temporary = trace[renamed].split('"').nth(1).unwrap();
     let temporary = format!("<{folder}/{temporary}>");
     let synced = find(0, &["fsync(", &temporary]);
-    let written = trace
-        .iter()
-        .rposition(|line| line.contains("write(") && line.contains(&temporary));
-    // An empty file needs no write.
-    assert!(written < Some(synced), "{trace:#?}");
+    let write = |line: &&String| line.contains("write(") && line.contains(&temporary);
+    // At once, or not at all where there is nothing to write.
+    let writes = usize::from(fs::metadata(file).unwrap().len() > 0);
+    assert_eq!(trace[..synced].iter().filter(write).count(), writes);
+    assert_eq!(trace.iter().filter(write).count(), writes, "{trace:#?}");
     assert!(synced < renamed, "{trace:#?}");
     let durable = find(renamed, &["fsync("]);
     assert_says(&trace[durable], &[&format!("<{folder}>)"), "= 0"]);
@@ -257,6 +290,20 @@ fn flags_results_and_history_are_durable_before_the_run_goes_on() {
     assert_durable(&checked, &node.path("state/flags/check_results"));
     assert_durable(&checked, &node.path("state/flags/apply-check_ALL_CHECKED"));
     assert_durable(&checked, &node.path("state/history/pkg.json"));
+
+    // And so is the way to them: each new folder's name, before anything is in it.
+    for (i, line) in apply.iter().enumerate() {
+        if let Some((_, made)) = line.split_once("mkdirat(") {
+            let (_, above) = made.split_once('<').unwrap();
+            let (above, _) = above.split_once('>').unwrap();
+            assert_says(&apply[i + 1], &["fsync(", &format!("<{above}>)")]);
+        }
+    }
+    let made = apply
+        .iter()
+        .filter(|line| line.contains("mkdirat("))
+        .count();
+    assert!(made >= 4, "{apply:#?}");
 }
 
 #[test]
@@ -303,6 +350,43 @@ fn pid_1_reaps_orphans_and_keeps_the_step_s_own_code() {
     let output = wrapped(&unshare, &node.run("apply")).output().unwrap();
     assert_says(&stdout(&output), &["FAILED: a.sh  7\n"]);
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// A step has ended, but its output has not: until then it must not stand in
+/// front of the orphans, of which there may be any number.
+#[test]
+fn pid_1_reaps_orphans_also_while_it_waits_for_output_to_end() {
+    const NAME: &str = "pid_1_reaps_orphans_also_while_it_waits_for_output_to_end";
+    let unshare = ["unshare", "--pid", "--fork", "--mount-proc"];
+    let may = wrapped(&unshare, &Command::new("true")).output();
+    if !may.is_ok_and(|output| output.status.success()) {
+        return skipped(NAME, "may not make a process namespace");
+    }
+    // What it leaves behind holds the output, has orphans, and says what became of
+    // them once the step itself is gone.
+    let node = Node::new().step(
+        "a.sh",
+        "#!/bin/sh
+step=$$
+(
+    while [ -e /proc/$step ]; do :; done
+    for i in 1 2 3 4 5 6 7 8 9 10; do (true &); done
+    tries=0
+    while grep -q '^[0-9]* ([^)]*) Z 1 ' /proc/[0-9]*/stat; do
+        tries=$((tries + 1))
+        [ $tries -lt 300 ] || { echo zombies; exit; }
+    done
+    echo none left
+) &
+exit 7
+",
+    );
+    let output = wrapped(&unshare, &node.run("apply")).output().unwrap();
+    assert_eq!(
+        unstamp("[out]", &behind_banner(&output)).lines().last(),
+        Some("FAILED: a.sh  7")
+    );
+    assert_says(&stdout(&output), &["none left"]);
 }
 
 // Disks.

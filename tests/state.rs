@@ -57,6 +57,8 @@ fn a_flag_name_too_long_for_a_file_is_a_hash_and_works() {
     let fixture = Fixture::new();
     let long = step("a.sh", &[&"x".repeat(300)]);
     let other = step("a.sh", &[&"y".repeat(300)]);
+    // Of short names, for its base64 has many slashes, but as a path too long.
+    let deep = step("a.sh", &[&"???".repeat(1200)]);
     with_state(&fixture, |state| {
         let flag = state.flag(&long);
         assert!(
@@ -64,6 +66,7 @@ fn a_flag_name_too_long_for_a_file_is_a_hash_and_works() {
             "{flag}"
         );
         assert_ne!(flag, state.flag(&other));
+        assert!(!state.is_set(&state.flag(&deep)).unwrap());
         assert!(!state.is_set(&flag).unwrap());
         state.set_succeeded(&flag, &long).unwrap();
         assert!(state.is_set(&flag).unwrap());
@@ -198,6 +201,29 @@ fn a_history_of_another_shape_is_moved_aside_like_a_corrupt_one() {
         assert_eq!(previous.unwrap(), "");
         assert_eq!(names(&folder), ["p.json.backup"], "{json}");
     }
+}
+
+#[test]
+fn what_others_keep_in_the_history_stays() {
+    let mut fixture = Fixture::new();
+    let folder = fixture.path("etc/skyhook/history");
+    fs::create_dir_all(&folder).unwrap();
+    let before = r#"{"current-version": "1", "history": [{"version": "1", "time": "t", "by": "ä"}], "x": 1}"#;
+    fs::write(folder.join("p.json"), before).unwrap();
+    let mut console = std::mem::replace(
+        &mut fixture.console,
+        skyhook_agent::sink::Console::process(),
+    );
+    with_state(&fixture, |state| {
+        state.add_version("2", &mut console).unwrap();
+    });
+    let after = fs::read_to_string(folder.join("p.json")).unwrap();
+    assert_eq!(
+        after,
+        "{\"current-version\": \"2\", \"history\": [{\"version\": \"2\", \"time\": \
+         \"2026-05-02T21:51:23.000007+00:00\"}, {\"version\": \"1\", \"time\": \"t\", \
+         \"by\": \"\\u00e4\"}], \"x\": 1}"
+    );
 }
 
 #[test]

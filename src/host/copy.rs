@@ -14,6 +14,7 @@ use nix::fcntl::{AtFlags, OFlag, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::symlinkat;
 
+use super::dir::READ;
 use super::{Dir, MOST_LINKS, Root};
 use crate::error::Error;
 
@@ -73,11 +74,6 @@ pub fn copy_file(from: &Root, source: &Path, to: &Root, target: &Path) -> Result
         .put(What::Contents, &dir, &name)
         .map_err(Error::io("replace", to.outside(target)))
 }
-
-/// How a file is opened that is to be copied: without waiting for a fifo's writer.
-const READ: OFlag = OFlag::O_RDONLY
-    .union(OFlag::O_NONBLOCK)
-    .union(OFlag::O_CLOEXEC);
 
 /// A folder to be copied, with the names in it that are no folders.
 struct Folder {

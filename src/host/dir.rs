@@ -12,6 +12,11 @@ use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 
+/// What a file is opened with to be read. A fifo has no writer to wait for.
+pub(super) const READ: OFlag = OFlag::O_RDONLY
+    .union(OFlag::O_NONBLOCK)
+    .union(OFlag::O_CLOEXEC);
+
 /// A folder inside a root.
 #[derive(Debug)]
 pub struct Dir(pub(super) OwnedFd);
@@ -43,7 +48,7 @@ impl Dir {
     /// content or the new, and once this returns, the new.
     ///
     /// # Errors
-    /// The system's; the file is as it was then.
+    /// The system's. The file is old or new then, and may not be durable.
     pub fn replace(&self, name: &OsStr, content: &[u8]) -> io::Result<()> {
         let (temporary, mut file) = self.temporary(|name| self.create_new(name))?;
         let written = file
@@ -112,15 +117,13 @@ impl Dir {
     /// All of a file of this folder; never a link's target.
     ///
     /// # Errors
-    /// The system's.
+    /// Where it is no file, and the system's.
     pub fn read(&self, name: &OsStr) -> io::Result<Vec<u8>> {
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let mut bytes = Vec::new();
-        File::from(openat(&self.0, name, flags, Mode::empty())?).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        let fd = openat(&self.0, name, READ | OFlag::O_NOFOLLOW, Mode::empty())?;
+        read_file(fd)
     }
 
-    fn readable(&self) -> nix::Result<OwnedFd> {
+    pub(super) fn readable(&self) -> nix::Result<OwnedFd> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         openat(&self.0, ".", flags, Mode::empty())
     }
@@ -147,4 +150,15 @@ impl Dir {
         let stat = fstatat(&self.0, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
         Ok((stat.st_mtime, stat.st_mtime_nsec))
     }
+}
+
+/// All of a file that was opened with [`READ`].
+pub(super) fn read_file(fd: OwnedFd) -> io::Result<Vec<u8>> {
+    let mut file = File::from(fd);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("expected a file"));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

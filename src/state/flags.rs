@@ -16,6 +16,9 @@ use crate::step::Step;
 /// The longest name of a file.
 const LONGEST_NAME: usize = 255;
 
+/// The longest path of a flag: the kernel's 4096 with room for a root mount.
+const LONGEST_PATH: usize = 3500;
+
 impl State<'_> {
     /// Says that a run has come as far as its steps: `flags/START`.
     ///
@@ -30,7 +33,7 @@ impl State<'_> {
     ///
     /// The marker is the base64 of the arguments and the return codes, as Python
     /// prints them; its slashes make folders. Where a name would be longer than
-    /// 255 bytes, `sha256-` and a hash of the marker take its place (§10).
+    /// 255 bytes, or the path too long for the kernel, `sha256-` and a hash of the marker take its place (§10).
     #[must_use]
     pub fn flag(&self, step: &Step) -> String {
         let arguments = python::strings(&step.arguments);
@@ -46,7 +49,8 @@ impl State<'_> {
             format!("{dir}/flags/{package}/{version}/{}_{marker}", step.path)
         };
         let flag = path(&marker);
-        if flag.split('/').all(|name| name.len() <= LONGEST_NAME) {
+        let fits = flag.split('/').all(|name| name.len() <= LONGEST_NAME);
+        if fits && flag.len() <= LONGEST_PATH {
             return flag;
         }
         let hash = Sha256::digest(&marker);

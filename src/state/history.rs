@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::ser::Formatter;
+use serde_json::{Map, Value};
 
 use super::State;
 use crate::error::Error;
@@ -21,12 +22,17 @@ struct History {
     #[serde(rename = "current-version")]
     current_version: String,
     history: Vec<Entry>,
+    /// What others keep there.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
 struct Entry {
     version: String,
     time: String,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 impl State<'_> {
@@ -55,6 +61,7 @@ impl State<'_> {
         let entry = Entry {
             version: version.to_owned(),
             time: format!("{}+00:00", Iso8601(utc)),
+            rest: Map::new(),
         };
         history.history.insert(0, entry);
         folder
