@@ -202,8 +202,18 @@ fn an_ordinary_user_is_told_that_the_root_cannot_be_changed() {
         );
     }
     let child = Child::script(LEAVES_A_MARK);
-    let line = child.refusal(child.command_in("/"));
-    assert_says(&line, &["cannot change the root to /: ", "not permitted"]);
+    let line = child.refusal(child.command_in("/usr"));
+    assert_says(
+        &line,
+        &["cannot change the root to /usr: ", "not permitted"],
+    );
+}
+
+/// It is the one there is: nothing changes, and it takes no privilege.
+#[test]
+fn the_root_itself_is_for_everybody() {
+    let child = Child::script("#!/bin/sh\necho here\n");
+    assert_eq!(said(&child.command_in("/").output().unwrap()), "here\n");
 }
 
 #[test]
