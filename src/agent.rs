@@ -166,13 +166,11 @@ impl<'a> Run<'a> {
         if self.root.exists(copy_dir)? {
             return Ok(());
         }
-        let partial = PathBuf::from(format!("{}.partial", self.options.copy_dir));
-        copy_tree(
-            here,
-            Path::new(&self.settings.data_dir),
-            self.root,
-            &partial,
-        )?;
+        let mut name = copy_dir.file_name().unwrap_or_default().to_owned();
+        name.push(".partial");
+        let partial = copy_dir.with_file_name(name);
+        let data_dir = Path::new(&self.settings.data_dir);
+        copy_tree(here, data_dir, self.root, &partial)?;
         if here.exists(Path::new(NODE_FILES))? {
             copy_tree(here, Path::new(NODE_FILES), self.root, &partial)?;
         }
@@ -228,10 +226,8 @@ impl<'a> Run<'a> {
         let mut failed = Vec::new();
         for step in &steps {
             if runner.is_cancelled() {
-                let path = &step.path;
-                runner
-                    .console
-                    .notice(&format!("cancelled: {path} does not start"));
+                let notice = format!("cancelled: {} does not start", step.path);
+                runner.console.notice(&notice);
                 return Ok(false);
             }
             // Its name goes by the config, not by the versions of an upgrade.

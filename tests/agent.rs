@@ -286,7 +286,9 @@ fn a_part_of_a_package_is_not_taken_for_the_whole() {
     fs::rename(node.path("copy"), node.path("data")).unwrap();
     fs::create_dir(node.path("copy.partial")).unwrap();
     fs::write(node.path("copy.partial/config.json"), "{").unwrap();
-    let output = node.run("apply").output().unwrap();
+    // With a slash at its end, too.
+    let copy_dir = format!("{}/", node.path("copy").display());
+    let output = node.agent(&["apply", "/", &copy_dir]).output().unwrap();
     assert_succeeds(&output);
     assert!(node.has_run("a.sh"));
     assert!(!node.path("copy.partial").exists());
