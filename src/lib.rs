@@ -41,14 +41,16 @@ pub mod host;
 pub mod log_file;
 pub mod step;
 
-pub mod settings;
 pub mod signals;
+
+pub mod settings;
 
 pub mod package;
 pub mod state;
 
-pub mod agent;
 pub mod interrupt;
+
+pub mod agent;
 pub mod run_steps;
 
 pub mod cli;
