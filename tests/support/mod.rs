@@ -15,11 +15,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 use std::rc::Rc;
 use std::time::Duration;
 
 use nix::sys::stat::Mode;
+use nix::unistd::Pid;
 use skyhook_agent::cancel::Cancellation;
 use skyhook_agent::reactor;
 use skyhook_agent::sink::{Console, Sink};
@@ -88,6 +89,11 @@ pub fn fake_chroot_exec() -> PathBuf {
 /// Says on the real stderr, past the test harness, that a test did not run.
 pub fn skipped(test: &str, why: &str) {
     writeln!(io::stderr(), "skipped: {test}: {why}").unwrap();
+}
+
+/// A child's process id, to signal it by.
+pub fn pid(child: &Child) -> Pid {
+    Pid::from_raw(child.id().try_into().unwrap())
 }
 
 pub fn is_root() -> bool {

@@ -1,0 +1,12 @@
+//! The agent where things go wrong, each with real processes: what is done to a
+//! run, and that nothing else of it is lost.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod company;
+mod disks;
+mod durability;
+mod pid_1;
+mod signals;
+mod sudden_ends;
