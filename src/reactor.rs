@@ -5,7 +5,8 @@
 //!
 //! # What it promises
 //! - Each [`Event::Read`] is what one `read` returned, at most
-//!   [`Options::buffer_limit`] bytes, handed on at once.
+//!   [`Options::buffer_limit`] bytes, handed on at once; an [`Event::Pause`] follows
+//!   before the loop waits for anything.
 //! - Nothing is lost and nothing comes twice: a stream ends where `read` says so
 //!   (it returned 0), never because an event hinted at it.
 //! - A chatty stream cannot starve the other one, nor the child's exit, nor a
@@ -162,6 +163,7 @@ impl Reactor {
                     break;
                 }
             }
+            on_event(Event::Pause);
             if self.pidfd.is_none() {
                 self.look_for_exit()?;
             }

@@ -170,63 +170,113 @@ impl Runner<'_> {
         write().map_err(Error::io("write a control file in", &self.temp_dir))
     }
 
-    /// Runs the loop, every read going to its two sinks at once.
+    /// Runs the loop, every read going to its two sinks.
     fn stream(
         &mut self,
         reactor: Reactor,
         command: &Command<'_>,
         logs: &mut Logs,
     ) -> io::Result<reactor::Stop> {
-        let console = &mut *self.console;
-        let clock = self.clock;
         let held_for = self.reactor.held_notice;
         let on_cancel = self.reactor.on_cancel;
         let program = command.cmd.first().map_or("", String::as_str);
-        let mut stdout_stamper = Stamper::new("[out]");
-        let mut stderr_stamper = Stamper::new("[err]");
-        let mut stamped = Vec::new();
-        reactor.run(|event| {
-            let (stream, read) = match event {
-                Event::Read(stream, bytes) => (stream, Ok(bytes)),
-                Event::ReadError(stream, error) => (stream, Err(error)),
-                Event::End(_) => return,
-                Event::Cancelled => {
-                    return console.notice(&match on_cancel {
-                        OnCancel::LetFinish => {
-                            format!("cancelled: {program} finishes, nothing further starts")
-                        }
-                        OnCancel::Terminate { .. } => format!("cancelled: ending {program}"),
-                    });
+        let mut relay = Relay {
+            console: self.console,
+            logs,
+            clock: self.clock,
+            stdout: Stamper::new("[out]"),
+            stderr: Stamper::new("[err]"),
+            stamped: Vec::new(),
+            stream: Stream::Stdout,
+        };
+        reactor.run(|event| match event {
+            Event::Read(stream, bytes) => relay.read(stream, Ok(bytes)),
+            Event::ReadError(stream, error) => relay.read(stream, Err(error)),
+            Event::Pause => relay.flush(),
+            Event::End(_) => {}
+            Event::Cancelled => relay.notice(&match on_cancel {
+                OnCancel::LetFinish => {
+                    format!("cancelled: {program} finishes, nothing further starts")
                 }
-                Event::Held(holders) => {
-                    let holders = list(holders);
-                    return console.notice(&format!(
-                        "{program} ended {held_for:?} ago, but its output is held open by \
-                         {holders}; waiting for that to end"
-                    ));
-                }
-                Event::GivenUp(holders) => {
-                    let holders = list(holders);
-                    return console.notice(&format!(
-                        "{program} has ended, but its output is held open by {holders}; \
-                         not waiting any longer, what is still written there is lost"
-                    ));
-                }
-            };
-            let (stamper, parent, log) = match stream {
-                Stream::Stdout => (&mut stdout_stamper, &mut console.stdout, &mut logs.stdout),
-                Stream::Stderr => (&mut stderr_stamper, &mut console.stderr, &mut logs.stderr),
-            };
-            stamped.clear();
-            match read {
-                Ok(bytes) => stamper.stamp(bytes, clock.local(), &mut stamped),
-                Err(error) => stamper.stamp_error(&error, clock.local(), &mut stamped),
+                OnCancel::Terminate { .. } => format!("cancelled: ending {program}"),
+            }),
+            Event::Held(holders) => {
+                let holders = list(holders);
+                relay.notice(&format!(
+                    "{program} ended {held_for:?} ago, but its output is held open by \
+                     {holders}; waiting for that to end"
+                ));
             }
-            let notices = [parent.write(&stamped), log.write(&stamped)];
-            for notice in notices.iter().flatten() {
-                console.notice(notice);
+            Event::GivenUp(holders) => {
+                let holders = list(holders);
+                relay.notice(&format!(
+                    "{program} has ended, but its output is held open by {holders}; \
+                     not waiting any longer, what is still written there is lost"
+                ));
             }
         })
+    }
+}
+
+/// The way from reads to sinks.
+///
+/// While a stream has more at hand, what was stamped is kept back up to
+/// [`HELD_BACK`] bytes, and one write to each sink does for several reads. That
+/// is where most of the time goes otherwise.
+struct Relay<'a> {
+    console: &'a mut Console,
+    logs: &'a mut Logs,
+    clock: &'a dyn Clock,
+    stdout: Stamper,
+    stderr: Stamper,
+    /// Kept back, all of one stream: the two stay in the order in which they were
+    /// read.
+    stamped: Vec<u8>,
+    /// Which one.
+    stream: Stream,
+}
+
+/// When what was stamped is written although more is at hand.
+const HELD_BACK: usize = 64 << 10;
+
+impl Relay<'_> {
+    fn read(&mut self, stream: Stream, read: io::Result<&[u8]>) {
+        if stream != self.stream {
+            self.flush();
+            self.stream = stream;
+        }
+        let stamper = match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        match read {
+            Ok(bytes) => stamper.stamp(bytes, self.clock.local(), &mut self.stamped),
+            Err(error) => stamper.stamp_error(&error, self.clock.local(), &mut self.stamped),
+        }
+        if self.stamped.len() >= HELD_BACK {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.stamped.is_empty() {
+            return;
+        }
+        let (parent, log) = match self.stream {
+            Stream::Stdout => (&mut self.console.stdout, &mut self.logs.stdout),
+            Stream::Stderr => (&mut self.console.stderr, &mut self.logs.stderr),
+        };
+        let notices = [parent.write(&self.stamped), log.write(&self.stamped)];
+        self.stamped.clear();
+        for notice in notices.iter().flatten() {
+            self.console.notice(notice);
+        }
+    }
+
+    /// Says something on stderr, behind what was read before.
+    fn notice(&mut self, notice: &str) {
+        self.flush();
+        self.console.notice(notice);
     }
 }
 

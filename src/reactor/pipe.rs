@@ -63,6 +63,9 @@ impl Pipe {
             Ok(0) => self.end(on_event),
             Ok(len) => {
                 on_event(Event::Read(self.stream, buffer.get(..len).unwrap_or(b"")));
+                if len < buffer.len() {
+                    on_event(Event::Pause);
+                }
                 return len;
             }
             // Some process still holds the pipe, or it would have been an end.

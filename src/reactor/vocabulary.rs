@@ -30,6 +30,10 @@ pub enum Stream {
 pub enum Event<'a> {
     /// One read of a stream brought these bytes, never none.
     Read(Stream, &'a [u8]),
+    /// No more is at hand: whoever held reads back to write several at once
+    /// writes them now. Comes behind every read that was not a full buffer, and
+    /// before the loop waits for anything.
+    Pause,
     /// A read failed, which ends the stream.
     ReadError(Stream, io::Error),
     /// The stream is at its end. Comes once for each stream that was not
