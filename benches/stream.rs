@@ -9,8 +9,7 @@
 //! The console is /dev/null, the log a file or /dev/null. The child is this
 //! binary again, in place of `skyhook-agent chroot-exec`.
 //!
-//! criterion prints no ratios, and two of its figures are taken a while apart.
-//! So a table follows whose rounds let the contenders take turns.
+//! Ratios, of whole processes that take turns, are what `compare` is for.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -33,8 +32,6 @@ const WRITES: usize = 64;
 /// What the child writes: 64 MB.
 const OUTPUT_LEN: usize = LINE_LEN * LINES_PER_WRITE * WRITES;
 
-const ROUNDS: usize = 41;
-
 /// Brings the child's stdout to the console and the log.
 type Contender = fn(&mut Console, Sink);
 
@@ -55,10 +52,6 @@ fn main() {
         .configure_from_args();
     measure(&mut criterion, logs);
     criterion.final_summary();
-    // Not under `cargo test --benches`.
-    if arguments.iter().any(|argument| argument == "--bench") {
-        compare(logs);
-    }
 }
 
 /// The child: cheap, so that the reading side is what is measured.
@@ -157,32 +150,6 @@ fn measure(criterion: &mut Criterion, logs: [(&str, &Path); 2]) {
             group.bench_function(BenchmarkId::new(name, log), |bencher| {
                 bencher.iter_custom(|runs| (0..runs).map(|_| time(contender, path)).sum());
             });
-        }
-    }
-}
-
-fn compare(logs: [(&str, &Path); 2]) {
-    println!("medians of {ROUNDS} rounds, {OUTPUT_LEN} bytes each:");
-    println!("log   loop     ms      MB/s  / minimal");
-    for (log, path) in logs {
-        let mut times = [const { Vec::new() }; CONTENDERS.len()];
-        for _ in 0..ROUNDS {
-            for ((_, contender), times) in CONTENDERS.iter().zip(&mut times) {
-                times.push(time(*contender, path));
-            }
-        }
-        let medians = times.map(|mut times: Vec<Duration>| {
-            times.sort();
-            times[ROUNDS / 2].as_secs_f64()
-        });
-        let minimal = medians[1];
-        for ((name, _), median) in CONTENDERS.iter().zip(medians) {
-            println!(
-                "{log:<5} {name:<8} {:<7.1} {:<5.0} {:.3}",
-                median * 1e3,
-                OUTPUT_LEN as f64 / median / 1e6,
-                median / minimal
-            );
         }
     }
 }

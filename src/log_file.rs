@@ -121,10 +121,9 @@ impl LogDir<'_> {
         let folder = self.root.open_dir(parent)?;
         let outside = self.root.outside(parent);
         let mut logs: Vec<((i64, i64), OsString)> = folder
-            .names()
+            .names(|name| is_log_of(step_name, name))
             .map_err(Error::io("list", &outside))?
             .into_iter()
-            .filter(|name| is_log_of(step_name, name))
             .filter_map(|name| Some((folder.modified(&name).ok()?, name)))
             .collect();
         // Newest first; runs with the same time go by the time in the name.

@@ -90,7 +90,7 @@ fn list(from: &Root, source: &Path, target: &Path) -> Result<Vec<Folder>, Error>
     let mut left = vec![(source.to_owned(), target.to_owned())];
     while let Some((source, target)) = left.pop() {
         let dir = from.open_dir(&source)?;
-        let listed = || Ok((fstat(&dir.0)?.st_mode, dir.names()?));
+        let listed = || Ok((fstat(&dir.0)?.st_mode, dir.names(|_| true)?));
         let (mode, mut names) = listed().map_err(Error::io("list", from.outside(&source)))?;
         names.retain(|name| name != "." && name != "..");
         let mut others = Vec::new();

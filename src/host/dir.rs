@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::OsStrExt;
 use std::time::SystemTime;
 
 use nix::errno::Errno;
@@ -128,15 +128,19 @@ impl Dir {
         openat(&self.0, ".", flags, Mode::empty())
     }
 
-    /// The names in the folder.
+    /// Those names in the folder that are wanted; a log folder has thousands.
     ///
     /// # Errors
     /// The system's.
-    pub fn names(&self) -> io::Result<Vec<OsString>> {
+    pub fn names(&self, wanted: impl Fn(&OsStr) -> bool) -> io::Result<Vec<OsString>> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let mut names = Vec::new();
         for entry in nix::dir::Dir::openat(&self.0, ".", flags, Mode::empty())?.iter() {
-            names.push(OsString::from_vec(entry?.file_name().to_bytes().to_vec()));
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if wanted(name) {
+                names.push(name.to_owned());
+            }
         }
         Ok(names)
     }
