@@ -8,5 +8,7 @@ mod company;
 mod disks;
 mod durability;
 mod pid_1;
+mod processes;
+mod running;
 mod signals;
 mod sudden_ends;
