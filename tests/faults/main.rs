@@ -7,6 +7,7 @@ mod support;
 mod company;
 mod disks;
 mod durability;
+mod moments;
 mod pid_1;
 mod processes;
 mod running;
