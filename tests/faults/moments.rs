@@ -28,7 +28,7 @@ impl Moments {
     pub(crate) fn next(&mut self, takes: Duration, i: u32, count: u32) -> Duration {
         let random = f64::from(self.random()) / f64::from(u32::MAX);
         let even = f64::from(i) / f64::from(count);
-        takes.mul_f64(1.2 * if i % 2 == 0 { even } else { random })
+        takes.mul_f64(1.2 * if i.is_multiple_of(2) { even } else { random })
     }
 
     /// Steele, Lea and Flood's SplitMix64, its upper half.
