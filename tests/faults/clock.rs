@@ -1,0 +1,254 @@
+//! A clock that is set in the middle of a run. Setting this machine's would be felt
+//! by everybody on it, so that here the library is given another.
+
+use std::cell::Cell;
+use std::fs::{self, File, OpenOptions};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use skyhook_agent::host::Root;
+use skyhook_agent::log_file::{Claim, KEPT, LogDir};
+use skyhook_agent::reactor::Reason;
+use skyhook_agent::stamp::{Clock, LocalZone};
+use skyhook_agent::state::State;
+use time::{OffsetDateTime, PrimitiveDateTime};
+
+use crate::running::{Running, said_and_noticed};
+use crate::support::node::{Node, wrapped};
+use crate::support::{
+    Fixture, TestClock, assert_says, names, parse_time, skipped, stdout, unstamp,
+};
+
+/// Long enough that a test which waits for it would be noticed.
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(100);
+
+#[test]
+fn stamps_follow_the_clock_back_and_no_line_is_lost() {
+    let times = [
+        "2026-05-02T21:51:23.456789",
+        "2026-05-02T21:51:23.456788",
+        "2026-05-02T21:51:22.999999",
+        "2025-12-31T23:59:59.000001",
+        "1970-01-01T00:00:00.000000",
+        "2026-05-02T21:51:24.000000",
+    ];
+    let mut fixture = Fixture::new();
+    fixture.clock = Box::new(TestClock::local_times(
+        times.iter().map(|time| parse_time(time)).collect(),
+    ));
+    // Each line is a read, and has its time, of its own.
+    let lines: Vec<String> = (0..times.len())
+        .map(|i| format!("out line {i}\n"))
+        .collect();
+    let mut script = vec!["pages"];
+    for line in &lines {
+        script.extend([line, "taken"]);
+    }
+    let ran = fixture.tee(&script);
+    let mut expected = format!("[out]{} ", times[0]);
+    for (i, time) in times.iter().enumerate() {
+        expected += &format!("line {i}\n[out]{time} ");
+    }
+    assert_eq!(ran.log, expected);
+    assert_eq!(ran.stdout, expected);
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn the_local_time_goes_back_with_the_clock() {
+    let zone = LocalZone::default();
+    let utc = |text| parse_time(text).assume_utc();
+    for time in [
+        utc("2026-07-02T12:00:00.5"),
+        utc("2026-07-02T11:59:59.25"),
+        utc("2026-01-02T12:00:00.5"),
+        utc("2026-07-02T12:00:00.5"),
+    ] {
+        assert_eq!(zone.local(time), LocalZone::default().local(time));
+    }
+}
+
+/// A clock that leaps by so much each time it is read.
+struct Leaping {
+    now: Cell<OffsetDateTime>,
+    by: time::Duration,
+}
+
+impl Leaping {
+    fn by(days: i64) -> Box<Leaping> {
+        Box::new(Leaping {
+            now: Cell::new(parse_time("2026-05-02T21:51:23").assume_utc()),
+            by: time::Duration::days(days),
+        })
+    }
+}
+
+impl Clock for Leaping {
+    fn utc(&self) -> OffsetDateTime {
+        self.now.set(self.now.get() + self.by);
+        self.now.get()
+    }
+
+    fn local(&self) -> PrimitiveDateTime {
+        let utc = self.utc();
+        PrimitiveDateTime::new(utc.date(), utc.time())
+    }
+
+    fn sleep(&self, _: Duration) {}
+}
+
+#[test]
+fn a_clock_that_goes_back_does_not_prolong_the_wait() {
+    let mut fixture = Fixture::new();
+    let fifo = fixture.fifo("fifo");
+    // Open here, so that the holder gets past its own opening.
+    let writer = OpenOptions::new().read(true).write(true).open(&fifo);
+    fixture.clock = Leaping::by(-1);
+    fixture.options.drain_timeout = Some(SHORT);
+    let ran = fixture.tee(&["mib 1", "out mine", &format!("hold {fifo}"), "exit 6"]);
+    drop(writer.unwrap());
+    assert_eq!(ran.outcome.code, 6);
+    assert_eq!(ran.outcome.reason, Reason::GivenUp);
+    assert_eq!(unstamp("[out]", &ran.log).len(), (1 << 20) + 4);
+    assert_says(&ran.stderr, &["not waiting any longer"]);
+}
+
+#[test]
+fn a_clock_that_goes_back_does_not_put_the_notice_off() {
+    let mut fixture = Fixture::new();
+    let fifo = fixture.fifo("fifo");
+    fixture.clock = Leaping::by(-1);
+    fixture.options.held_notice = SHORT;
+    let stderr = fixture.path("stderr");
+    let release = std::thread::spawn({
+        let fifo = fifo.clone();
+        move || {
+            let writer = OpenOptions::new().write(true).open(fifo).unwrap();
+            while fs::read_to_string(&stderr).unwrap().is_empty() {
+                std::thread::sleep(SHORT);
+            }
+            drop(writer);
+        }
+    });
+    let ran = fixture.tee(&["out mine", &format!("hold {fifo}")]);
+    release.join().unwrap();
+    assert_eq!(ran.outcome.reason, Reason::Drained);
+    assert_says(&ran.stderr, &["waiting for that to end"]);
+}
+
+#[test]
+fn a_clock_that_leaps_ahead_brings_no_deadline_on() {
+    let mut fixture = Fixture::new();
+    let fifo = fixture.fifo("fifo");
+    fixture.clock = Leaping::by(1);
+    fixture.options.held_notice = LONG;
+    fixture.options.drain_timeout = Some(LONG);
+    let release = std::thread::spawn({
+        let fifo = fifo.clone();
+        move || drop(File::options().write(true).open(fifo).unwrap())
+    });
+    let ran = fixture.tee(&["mib 1", &format!("hold {fifo}"), "exit 6"]);
+    release.join().unwrap();
+    assert_eq!(ran.outcome.code, 6);
+    assert_eq!(ran.outcome.reason, Reason::Drained);
+    assert_eq!(unstamp("[out]", &ran.log).len(), 1 << 20);
+    assert_eq!(ran.stderr, ran.err_log, "nothing is said of it");
+}
+
+fn claim(dir: &Path, clock: &dyn Clock) -> Claim {
+    let root = Root::open(Path::new("/")).unwrap();
+    let dir = LogDir {
+        root: &root,
+        path: dir,
+    };
+    dir.claim("a.sh", clock).unwrap()
+}
+
+#[test]
+fn a_log_of_a_second_that_comes_again_is_not_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    for second in ["23", "24"] {
+        let clock = TestClock::at(&format!("2026-05-02T21:51:{second}"));
+        let path = claim(dir.path(), &clock).path;
+        fs::write(path, second).unwrap();
+    }
+    let clock = TestClock::at("2026-05-02T21:51:23.500000");
+    let claim = claim(dir.path(), &clock);
+    assert!(claim.path.ends_with("a.sh-2026-05-02-215125.log"));
+    assert_eq!(clock.slept.get(), Duration::from_millis(1500));
+    for second in ["23", "24"] {
+        let log = dir.path().join(format!("a.sh-2026-05-02-2151{second}.log"));
+        assert_eq!(fs::read_to_string(log).unwrap(), second);
+    }
+}
+
+/// What is old goes by when a file was written, not by the time in its name.
+#[test]
+fn logs_are_reaped_by_their_age_though_their_names_go_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let now = SystemTime::now();
+    for age in 0..8_u64 {
+        let clock = TestClock::at(&format!("2026-05-02T21:51:2{age}"));
+        let claim = claim(dir.path(), &clock);
+        let written = now - Duration::from_secs(60 * age);
+        claim.stdout.set_modified(written).unwrap();
+    }
+    let root = Root::open(Path::new("/")).unwrap();
+    let logs = LogDir {
+        root: &root,
+        path: dir.path(),
+    };
+    logs.reap("a.sh").unwrap();
+    let kept: Vec<String> = (0..KEPT)
+        .map(|age| format!("a.sh-2026-05-02-21512{age}.log"))
+        .flat_map(|name| [name.clone(), name + ".err"])
+        .collect();
+    assert_eq!(names(dir.path()), kept);
+}
+
+#[test]
+fn the_history_s_order_is_that_of_what_happened() {
+    let mut fixture = Fixture::new();
+    let root = Root::open(fixture.dir.path()).unwrap();
+    let times = ["2026-05-02T21:51:23.000000", "2025-05-02T21:51:23.000000"];
+    for (version, time) in ["1.0.0", "2.0.0"].into_iter().zip(times) {
+        let state = State {
+            root: &root,
+            root_mount: "",
+            dir: "/state",
+            package: "pkg",
+            version,
+            clock: &TestClock::at(time),
+        };
+        state.add_version(version, &mut fixture.console).unwrap();
+    }
+    let history: serde_json::Value =
+        serde_json::from_str(&fixture.text("state/history/pkg.json")).unwrap();
+    assert_eq!(history["current-version"], "2.0.0");
+    let [newest, oldest] = [&history["history"][0], &history["history"][1]];
+    assert_eq!([&newest["version"], &oldest["version"]], ["2.0.0", "1.0.0"]);
+    assert_eq!(newest["time"], format!("{}+00:00", times[1]));
+}
+
+/// The clock that deadlines go by, ten years on: that of a time namespace.
+#[test]
+fn a_node_that_has_been_up_for_years_meets_its_deadlines() {
+    const NAME: &str = "a_node_that_has_been_up_for_years_meets_its_deadlines";
+    let years = (10 * 365 * 24 * 60 * 60).to_string();
+    let unshare = ["unshare", "--fork", "--time", "--monotonic", &years];
+    let may = wrapped(&unshare, &Command::new("true")).output();
+    if !may.is_ok_and(|output| output.status.success()) {
+        return skipped(NAME, "may not make a time namespace");
+    }
+    let node = Node::new().step("a.sh", "#!/bin/sh\nexec 3<&0; cat <&3 &\necho words\n");
+    let mut command = wrapped(&unshare, &node.run("apply"));
+    command.env("SKYHOOK_AGENT_DRAIN_TIMEOUT", "0.1");
+    let output = Running::start(&mut command).finish();
+    assert_eq!(output.status.code(), Some(0));
+    assert_says(&stdout(&output), &["words\n", "SUCEEDED: a.sh \n"]);
+    let (_, notices) = said_and_noticed(&output);
+    assert_says(&notices, &["not waiting any longer"]);
+    assert_eq!(notices.lines().count(), 1, "{notices}");
+}
