@@ -1,6 +1,9 @@
 //! Moments of a run at which something happens to it.
 
-use std::time::{Duration, SystemTime};
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::support::node::Node;
 
 /// Names the seed of another failure, to have the same moments again.
 const SEED: &str = "SKYHOOK_TEST_SEED";
@@ -47,4 +50,17 @@ impl Drop for Moments {
             println!("to have the same moments again: {SEED}={}", self.seed);
         }
     }
+}
+
+/// How long undisturbed runs of a kind take, now and here.
+pub(crate) fn takes(prepare: impl Fn() -> (Node, Command)) -> Duration {
+    let mut times = [(); 5].map(|()| {
+        let (_node, mut command) = prepare();
+        let since = Instant::now();
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        since.elapsed()
+    });
+    times.sort();
+    times[2]
 }

@@ -3,13 +3,12 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
-use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::moments::Moments;
+use crate::moments::{Moments, takes};
 use crate::running::{Running, said_and_noticed, stop};
 use crate::support::node::{LEAVES_A_MARK, Node, behind_banner, files, wrapped};
 use crate::support::{assert_says, log_in, names, stderr, stdout, unstamp};
@@ -243,10 +242,11 @@ struct Tally {
 }
 
 fn signal_runs(count: u32) -> Tally {
-    let since = Instant::now();
-    let output = apply(&talking()).output().unwrap();
-    let takes = since.elapsed();
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let takes = takes(|| {
+        let node = talking();
+        let command = apply(&node);
+        (node, command)
+    });
     let signals = [&ENDS[..], &[Signal::SIGPIPE]].concat();
     let mut tally = Tally::default();
     let mut moments = Moments::new();

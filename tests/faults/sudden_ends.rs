@@ -5,12 +5,12 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 
-use crate::moments::Moments;
+use crate::moments::{Moments, takes};
 use crate::support::node::{Node, files};
 use crate::support::{names, pid, unstamp};
 
@@ -220,11 +220,13 @@ impl Tally {
 fn kill_9(kills: u32) -> Tally {
     let undisturbed = FORMS.map(|form| {
         let node = node_for_all();
-        let since = Instant::now();
-        let output = form.run(&node, "log").output().unwrap();
-        let takes = since.elapsed();
-        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(form.run(&node, "log").output().unwrap().status.success());
         assert_state_is_whole(&node, "undisturbed");
+        let takes = takes(|| {
+            let node = node_for_all();
+            let command = form.run(&node, "log");
+            (node, command)
+        });
         (form, takes, snapshot(&node))
     });
     let mut tally = Tally::default();
