@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::signal::SigSet;
-use nix::unistd::{chroot, execve};
+use nix::unistd::{Pid, chroot, execve, getpgrp};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -55,6 +55,7 @@ pub fn run(
     chroot_dir: &OsStr,
     inherited: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Infallible, Error> {
+    forget_signals_to_the_agent();
     let control = Control::read(control_file)?;
     let invalid = |problem: &str| Error::ControlFile {
         file: control_file.to_owned(),
@@ -114,6 +115,19 @@ pub fn run(
         program: program.clone(),
         problem: explain(error, Path::new(program)),
     })
+}
+
+/// Throws away the blocked signals that have come by now, where this process leads
+/// a group of its own: until it did, it was in the agent's, and what was sent to that
+/// group was not meant for the step. Left pending, it would end the step.
+fn forget_signals_to_the_agent() {
+    if getpgrp() == Pid::this()
+        && let Ok(blocked) = SigSet::thread_get_mask()
+    {
+        for signal in &blocked {
+            sys::discard_pending(signal as i32);
+        }
+    }
 }
 
 impl Control {

@@ -73,6 +73,14 @@ pub fn default_signals() {
     }
 }
 
+/// Throws away what is pending of a signal, be it blocked, and sets it to its
+/// default disposition.
+pub fn discard_pending(signal: libc::c_int) {
+    // To be ignored is what throws it away.
+    set_signal(signal, libc::SIG_IGN);
+    set_signal(signal, libc::SIG_DFL);
+}
+
 /// Sets up the signals of a process that runs children and writes files.
 ///
 /// SIGCHLD gets its default, whatever the parent did: where it is ignored, the

@@ -162,6 +162,28 @@ fn a_signal_from_before_the_start_starts_nothing() {
     }
 }
 
+/// A step begins in the agent's process group, and may hear what is sent to that
+/// before it leads one of its own.
+#[test]
+fn a_signal_to_the_agent_s_group_does_not_end_a_step_that_is_being_started() {
+    let node = Node::new().step("a.sh", LEAVES_A_MARK);
+    let control = json!({ "cmd": [node.path("copy/skyhook_dir/a.sh")], "copy_dir": "/" });
+    fs::write(node.path("control"), control.to_string()).unwrap();
+    let file = node.path("control");
+    let child = node.agent(&["chroot-exec", file.to_str().unwrap(), "local"]);
+    let send = "kill -TERM $$; exec \"$@\"";
+    let words = ["env", "--block-signal=TERM", "sh", "-c", send, "sh"];
+    let child = wrapped(&words, &child);
+
+    // Without a group of its own, as on a terminal, it is the step's as well.
+    let status = wrapped(&["env"], &child).status().unwrap();
+    assert_eq!(status.signal(), Some(Signal::SIGTERM as i32));
+    assert!(!node.has_run("a.sh"));
+    let status = wrapped(&["setsid"], &child).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert!(node.has_run("a.sh"));
+}
+
 /// Says how often it has begun, speaks on both streams, and leaves a mark.
 const TALKS: &str = "#!/bin/sh
 echo begun >> \"$0.begun\"
