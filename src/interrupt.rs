@@ -132,7 +132,7 @@ pub fn run(
                 .notice(&format!("cancelled: interrupt {id} does not start"));
             return Ok(false);
         }
-        let has_logs = claim.is_some();
+        let log = claim.as_ref().map(|claim| claim.path.clone());
         if let Err(error) = state.set_interrupted(&flag) {
             claim.into_iter().for_each(Claim::discard);
             return Err(take_back(&flag, error, state, runner));
@@ -151,7 +151,7 @@ pub fn run(
             Err(error @ Error::Lost { .. }) => return Err(error),
             Err(error) => return Err(take_back(&flag, error, state, runner)),
         };
-        reap_logs(place.log_dir, &log_name, has_logs, runner);
+        reap_logs(place.log_dir, &log_name, log.as_deref(), runner);
         // Ended by the shutdown that it brought about: the reboot has begun, and
         // the next start must not begin another.
         if *interrupt == (Interrupt::NodeRestart {}) && code == -15 {

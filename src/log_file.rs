@@ -109,27 +109,32 @@ impl LogDir<'_> {
     }
 
     /// Removes the logs of `step_path` but for the newest [`KEPT`] by
-    /// modification time, each with its `.err`.
+    /// modification time, each with its `.err`. `own` counts as the newest: it is
+    /// that of the run that has just ended, and the clock may have gone back.
     ///
     /// # Errors
     /// The first removal that failed, after all were tried.
-    pub fn reap(&self, step_path: &str) -> Result<(), Error> {
+    pub fn reap(&self, step_path: &str, own: Option<&Path>) -> Result<(), Error> {
         // Any time will do: what counts is the folder, and how the name begins.
         let sample = path(self.path, step_path, OffsetDateTime::UNIX_EPOCH);
         let (parent, _) = parent_and_name(&sample);
         let (_, step_name) = parent_and_name(Path::new(step_path));
         let folder = self.root.open_dir(parent)?;
         let outside = self.root.outside(parent);
-        let mut logs: Vec<((i64, i64), OsString)> = folder
+        let own = own.and_then(Path::file_name);
+        let mut logs: Vec<(bool, (i64, i64), OsString)> = folder
             .names(|name| is_log_of(step_name, name))
             .map_err(Error::io("list", &outside))?
             .into_iter()
-            .filter_map(|name| Some((folder.modified(&name).ok()?, name)))
+            .filter_map(|name| {
+                let is_own = Some(name.as_os_str()) == own;
+                Some((is_own, folder.modified(&name).ok()?, name))
+            })
             .collect();
         // Newest first; runs with the same time go by the time in the name.
         logs.sort_by(|a, b| b.cmp(a));
         let mut outcome = Ok(());
-        for (_, name) in logs.into_iter().skip(KEPT) {
+        for (_, _, name) in logs.into_iter().skip(KEPT) {
             let err = err_path(Path::new(&name));
             for name in [err.as_os_str(), &name] {
                 let removed = folder.remove(name);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::path::Path;
 
 use crate::error::Error;
 use crate::log_file::{self, Claim, LogDir};
@@ -107,7 +108,7 @@ pub fn run_step<'e>(
             .notice(&format!("cancelled: {path} does not start"));
         return Ok(Verdict::Cancelled);
     }
-    let has_logs = claim.is_some();
+    let log = claim.as_ref().map(|claim| claim.path.clone());
     let outcome = runner.tee(
         &Command {
             chroot_dir: place.chroot_dir,
@@ -120,7 +121,7 @@ pub fn run_step<'e>(
         claim.map_or_else(Logs::none, Logs::from),
     );
     let verdict = outcome.map(|outcome| judge(step, &arguments.join(" "), outcome.code, runner));
-    reap_logs(place.log_dir, &step.path, has_logs, runner);
+    reap_logs(place.log_dir, &step.path, log.as_deref(), runner);
     verdict
 }
 
@@ -157,16 +158,17 @@ pub(crate) fn claim_logs(
     }
 }
 
-/// Removes old logs. Also where a command could not be started, again and again,
-/// or where a full disk kept the new log away; only then nothing is said.
+/// Removes old logs, never `log`, the run's own. Also where a command could not be
+/// started, again and again, or where a full disk kept the new log away; only then
+/// nothing is said.
 pub(crate) fn reap_logs(
     dir: Option<LogDir<'_>>,
     name: &str,
-    has_logs: bool,
+    log: Option<&Path>,
     runner: &mut Runner<'_>,
 ) {
-    if let Some(Err(error)) = dir.map(|dir| dir.reap(name))
-        && has_logs
+    if let Some(Err(error)) = dir.map(|dir| dir.reap(name, log))
+        && log.is_some()
     {
         runner.console.notice(&error.to_string());
     }

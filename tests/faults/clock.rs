@@ -200,12 +200,34 @@ fn logs_are_reaped_by_their_age_though_their_names_go_back() {
         root: &root,
         path: dir.path(),
     };
-    logs.reap("a.sh").unwrap();
+    logs.reap("a.sh", None).unwrap();
     let kept: Vec<String> = (0..KEPT)
         .map(|age| format!("a.sh-2026-05-02-21512{age}.log"))
         .flat_map(|name| [name.clone(), name + ".err"])
         .collect();
     assert_eq!(names(dir.path()), kept);
+}
+
+#[test]
+fn a_run_keeps_its_own_log_though_all_others_are_of_a_time_to_come() {
+    let node = Node::new().step("a.sh", "#!/bin/sh\necho words\n");
+    let logs = node.path("log/pkg/1.2.3");
+    fs::create_dir_all(&logs).unwrap();
+    let later = SystemTime::now() + Duration::from_secs(3600);
+    for day in 1..=KEPT as u64 {
+        let file = File::create(logs.join(format!("a.sh-2099-01-0{day}-000000.log")));
+        let written = later + Duration::from_secs(day);
+        file.unwrap().set_modified(written).unwrap();
+    }
+    let output = node.run("apply").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let names = names(&logs);
+    // Its own two, and the newest four of the others.
+    assert_eq!(names.len(), 2 + KEPT - 1, "{names:?}");
+    assert!(names[0].ends_with(".log"), "{names:?}");
+    assert_eq!(names[2], "a.sh-2099-01-02-000000.log");
+    let log = fs::read_to_string(logs.join(&names[0])).unwrap();
+    assert_eq!(unstamp("[out]", &log), "words\n");
 }
 
 #[test]
