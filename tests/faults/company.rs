@@ -1,6 +1,7 @@
 //! Other agents beside it.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -26,4 +27,29 @@ fn agents_side_by_side_lose_nothing_of_each_other() {
     assert!(node.flag("a.sh").exists());
     let leftover = |path: &std::path::PathBuf| path.extension().is_some_and(|end| end == "tmp");
     assert!(!files(&node.path("state")).iter().any(leftover));
+}
+
+#[test]
+fn an_agent_that_is_killed_costs_its_neighbour_nothing() {
+    for millis in 0..10 {
+        let node = Node::new().step("a.sh", LEAVES_A_MARK);
+        let start = || {
+            let mut command = node.run("apply-check");
+            command.env("SKYHOOK_AGENT_WRITE_LOGS", "false");
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            command.spawn().unwrap()
+        };
+        let (mut killed, neighbour) = (start(), start());
+        std::thread::sleep(Duration::from_millis(millis));
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+        // It waits for no lock of the dead, and reads whole files.
+        let output = neighbour.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{millis} ms: {output:?}");
+        let history: Value = serde_json::from_str(&node.text("state/history/pkg.json")).unwrap();
+        let entries = history["history"].as_array().unwrap().len();
+        assert!(matches!(entries, 1 | 2), "{millis} ms: {history}");
+        let results = node.text("state/flags/check_results");
+        assert_eq!(results, "a_check.sh False", "{millis} ms");
+    }
 }
