@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::moments::{Moments, takes};
 use crate::running::{Running, said_and_noticed, stop};
 use crate::support::node::{LEAVES_A_MARK, Node, behind_banner, files, wrapped};
-use crate::support::{assert_says, log_in, names, stderr, stdout, unstamp};
+use crate::support::{after, assert_says, log_in, names, stderr, stdout, unstamp};
 
 /// Says that it is ready, waits for a line on stdin, and has last words.
 const WAITS: &str = "#!/bin/sh\necho ready\nread -r word\necho \"last $word\"\n";
@@ -202,7 +202,8 @@ fn talking() -> Node {
 }
 
 fn apply(node: &Node) -> Command {
-    let mut command = in_own_session(&node.run("apply"));
+    // SIGQUIT, too early, would leave a core.
+    let mut command = after("ulimit -c 0", &in_own_session(&node.run("apply")));
     command.env("TMPDIR", node.path("tmp"));
     command
 }
