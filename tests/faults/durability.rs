@@ -6,26 +6,17 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::support::node::{LEAVES_A_MARK, Node, wrapped};
+use crate::strace::traced;
+use crate::support::node::{LEAVES_A_MARK, Node};
 use crate::support::{assert_says, skipped};
 
 /// The system calls of a run that make its files durable, and what it executes;
 /// `None` where nobody may trace.
-fn trace(node: &Node, command: &Command) -> Option<Vec<String>> {
-    let file = node.path("trace");
+fn trace(command: &Command) -> Option<Vec<String>> {
     let calls = "trace=write,fsync,rename,renameat,renameat2,mkdirat,execve";
-    let words = ["strace", "-f", "-y", "-s", "200", "-e", calls, "-o"];
-    let words = [&words[..], &[file.to_str().unwrap()]].concat();
-    let refused = Command::new("strace")
-        .args(["-o", "/dev/null", "true"])
-        .output();
-    if !refused.is_ok_and(|output| output.status.success()) {
-        return None;
-    }
-    let output = wrapped(&words, command).output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let trace = fs::read_to_string(file).unwrap();
-    Some(trace.lines().map(str::to_owned).collect())
+    let run = traced(&["-f", "-e", calls], command)?;
+    assert_eq!(run.output.status.code(), Some(0), "{:?}", run.output);
+    Some(run.trace)
 }
 
 /// Asserts that `file` was written whole under another name, that name's file
@@ -59,7 +50,7 @@ fn flags_results_and_history_are_durable_before_the_run_goes_on() {
     let node = Node::new()
         .step("a.sh", LEAVES_A_MARK)
         .step("b.sh", LEAVES_A_MARK);
-    let Some(apply) = trace(&node, &node.run("apply")) else {
+    let Some(apply) = trace(&node.run("apply")) else {
         return skipped(NAME, "may not trace");
     };
     assert_durable(&apply, &node.path("state/flags/START"));
@@ -71,7 +62,7 @@ fn flags_results_and_history_are_durable_before_the_run_goes_on() {
     assert!(first < second, "{apply:#?}");
     assert_durable(&apply, &node.flag("b.sh"));
 
-    let checked = trace(&node, &node.run("apply-check")).unwrap();
+    let checked = trace(&node.run("apply-check")).unwrap();
     assert_durable(&checked, &node.path("state/flags/check_results"));
     assert_durable(&checked, &node.path("state/flags/apply-check_ALL_CHECKED"));
     assert_durable(&checked, &node.path("state/history/pkg.json"));
@@ -96,7 +87,7 @@ fn an_interrupt_s_flag_is_durable_before_its_command_begins() {
     const NAME: &str = "an_interrupt_s_flag_is_durable_before_its_command_begins";
     let node = Node::new().command("reboot", "#!/bin/sh\n");
     let interrupt = node.interrupt(&json!({ "type": "node_restart" }));
-    let Some(trace) = trace(&node, &interrupt) else {
+    let Some(trace) = trace(&interrupt) else {
         return skipped(NAME, "may not trace");
     };
     let durable = assert_durable(&trace, &node.interrupt_flag("node_restart_0"));

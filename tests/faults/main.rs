@@ -6,11 +6,14 @@ mod support;
 
 mod clock;
 mod company;
+mod console;
 mod disks;
 mod durability;
 mod moments;
+mod notices;
 mod pid_1;
 mod processes;
 mod running;
 mod signals;
+mod strace;
 mod sudden_ends;
