@@ -9,6 +9,7 @@ mod company;
 mod console;
 mod disks;
 mod durability;
+mod kernel;
 mod limits;
 mod moments;
 mod notices;
