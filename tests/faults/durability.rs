@@ -1,13 +1,14 @@
 //! What is on disk before the run goes on.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::json;
 
+use crate::notices::notices;
 use crate::strace::traced;
-use crate::support::node::{LEAVES_A_MARK, Node};
+use crate::support::node::{LEAVES_A_MARK, Node, files};
 use crate::support::{assert_says, skipped};
 
 /// The system calls of a run that make its files durable, and what it executes;
@@ -93,4 +94,85 @@ fn an_interrupt_s_flag_is_durable_before_its_command_begins() {
     let durable = assert_durable(&trace, &node.interrupt_flag("node_restart_0"));
     let begins = trace.iter().position(|line| line.contains("chroot-exec"));
     assert!(durable < begins.unwrap(), "{trace:#?}");
+}
+
+/// Runs `command` with its `nth` fsync failing. Returns the notices on stderr and
+/// whether it was a file's, not a folder's; `None` where there are fewer.
+fn with_fsync_failing(nth: usize, command: &Command) -> Option<(Vec<String>, bool)> {
+    let inject = format!("inject=fsync:error=EIO:when={nth}");
+    let run = traced(&["-e", "trace=fsync", "-e", &inject], command).unwrap();
+    let failed = run.trace.iter().find(|line| line.ends_with("(INJECTED)"))?;
+    assert_eq!(run.output.status.code(), Some(1), "{failed}");
+    Some((notices(&run.output), failed.contains(".tmp>")))
+}
+
+/// The flag of what cannot be made durable is not set, and nothing goes on.
+#[test]
+fn each_fsync_that_fails_ends_the_run_and_is_said() {
+    const NAME: &str = "each_fsync_that_fails_ends_the_run_and_is_said";
+    if traced(&[], &Command::new("true")).is_none() {
+        return skipped(NAME, "may not trace");
+    }
+    let mut files_failed = 0;
+    for nth in 1.. {
+        let node = Node::new()
+            .step("a.sh", LEAVES_A_MARK)
+            .step("b.sh", LEAVES_A_MARK);
+        let mut command = node.run("apply");
+        // A log's folder that cannot be made durable costs that log alone.
+        command.env("SKYHOOK_AGENT_WRITE_LOGS", "false");
+        let Some((notices, of_a_file)) = with_fsync_failing(nth, &command) else {
+            break;
+        };
+        let [notice] = &notices[..] else {
+            panic!("{nth}: {notices:?}");
+        };
+        assert_says(notice, &["cannot ", "/state/", ": Input/output error"]);
+        let left = files(&node.path("state"));
+        let is_temporary = |path: &PathBuf| path.extension().is_some_and(|end| end == "tmp");
+        assert!(!left.iter().any(is_temporary), "{nth}: {left:?}");
+        let [(a_ran, a_flag), (b_ran, b_flag)] =
+            ["a.sh", "b.sh"].map(|step| (node.has_run(step), node.flag(step).exists()));
+        assert!(a_ran || !a_flag && !b_ran, "{nth}");
+        assert!(a_flag || !b_ran, "{nth}: what follows waits for the flag");
+        assert!(b_ran || !b_flag, "{nth}");
+        if of_a_file {
+            files_failed += 1;
+            let started = node.path("state/flags/START").exists();
+            assert_eq!(
+                (started, a_flag, b_flag),
+                (files_failed > 1, files_failed > 2, false),
+                "{nth}"
+            );
+        }
+        // The disk is well again.
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{nth}: {output:?}");
+        assert!(node.flag("a.sh").exists() && node.flag("b.sh").exists());
+    }
+    assert_eq!(files_failed, 3, "START and two flags");
+}
+
+#[test]
+fn an_interrupt_whose_flag_cannot_be_made_durable_does_not_begin() {
+    const NAME: &str = "an_interrupt_whose_flag_cannot_be_made_durable_does_not_begin";
+    if traced(&[], &Command::new("true")).is_none() {
+        return skipped(NAME, "may not trace");
+    }
+    let mut failed = 0;
+    for nth in 1.. {
+        let node = Node::new().command("reboot", LEAVES_A_MARK);
+        let mut command = node.interrupt(&json!({ "type": "node_restart" }));
+        command.env("SKYHOOK_AGENT_WRITE_LOGS", "false");
+        let Some((notices, _)) = with_fsync_failing(nth, &command) else {
+            assert!(node.path("bin/reboot.ran").exists());
+            break;
+        };
+        assert_eq!(notices.len(), 1, "{nth}: {notices:?}");
+        assert_says(&notices[0], &["cannot ", ": Input/output error"]);
+        assert!(!node.path("bin/reboot.ran").exists(), "{nth}");
+        assert!(files(&node.path("state")).is_empty(), "{nth}");
+        failed += 1;
+    }
+    assert!(failed > 3, "folders, the flag, and its name: {failed}");
 }
