@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// A descriptor that becomes readable when the process `pid` has exited
 /// (pidfd_open, Linux 5.3).
@@ -45,6 +45,21 @@ pub fn exited_child(pid: Option<u32>) -> io::Result<Option<u32>> {
         if error.kind() != io::ErrorKind::Interrupted {
             return Err(error);
         }
+    }
+}
+
+/// Waits until nobody else has `fd` locked (flock). Closing it releases the lock.
+///
+/// Not nix's lock: that one panics where its release fails, which a file system
+/// of the network may have it do.
+///
+/// # Errors
+/// The kernel's.
+pub fn lock(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: flock takes two integers and touches no memory of ours.
+    match unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

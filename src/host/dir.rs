@@ -3,14 +3,16 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::SystemTime;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
+
+use crate::sys;
 
 /// What a file is opened with to be read. A fifo has no writer to wait for.
 pub(super) const READ: OFlag = OFlag::O_RDONLY
@@ -110,8 +112,10 @@ impl Dir {
     ///
     /// # Errors
     /// The system's.
-    pub fn lock(&self) -> io::Result<Flock<OwnedFd>> {
-        Flock::lock(self.readable()?, FlockArg::LockExclusive).map_err(|(_, error)| error.into())
+    pub fn lock(&self) -> io::Result<OwnedFd> {
+        let fd = self.readable()?;
+        sys::lock(fd.as_fd())?;
+        Ok(fd)
     }
 
     /// All of a file of this folder; never a link's target.
