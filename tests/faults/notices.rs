@@ -9,11 +9,12 @@ use nix::errno::Errno;
 use crate::support::{Package, names, stderr};
 
 /// The agent's own lines, without what stands in front of them: they come right
-/// behind a dangling prefix of the step's, and its blank.
+/// behind what the step has said, which may be a part of a line.
 pub(crate) fn notices(output: &Output) -> Vec<String> {
     let notice = |line: &str| {
         let (before, notice) = line.split_once("skyhook-agent: ")?;
-        (before.is_empty() || before.ends_with(' ')).then(|| notice.to_owned())
+        // The loader calls the agent by its path.
+        (!before.ends_with('/')).then(|| notice.to_owned())
     };
     stderr(output).lines().filter_map(notice).collect()
 }
