@@ -75,7 +75,8 @@ impl State<'_> {
     /// Sets a step's flag: it has succeeded.
     ///
     /// # Errors
-    /// Where it cannot be written; it is not set then.
+    /// Where it cannot be written: it is not set then, unless it is merely not
+    /// durable.
     pub fn set_succeeded(&self, flag: &str, step: &Step) -> Result<(), Error> {
         let now = Iso8601(self.clock.local());
         let always = python::boolean(step.idempotence);
@@ -128,7 +129,8 @@ impl State<'_> {
     /// Sets an interrupt's flag: it runs, or has run.
     ///
     /// # Errors
-    /// Where it cannot be written; it is not set then.
+    /// Where it cannot be written: it is not set then, unless it is merely not
+    /// durable.
     pub fn set_interrupted(&self, flag: &str) -> Result<(), Error> {
         // As Python prints a float: with a fraction, be it `.0`.
         let epoch = self.clock.utc() - time::OffsetDateTime::UNIX_EPOCH;
