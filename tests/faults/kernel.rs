@@ -252,7 +252,7 @@ const CALLS: [(&str, &[&str]); 16] = [
 ];
 
 #[test]
-#[ignore = "takes minutes: hundreds of runs under strace"]
+#[ignore = "takes two minutes: hundreds of runs under strace"]
 fn any_call_of_an_apply_that_fails_once_leaves_nothing_half_done() {
     fail_each_call_once(
         "any_call_of_an_apply_that_fails_once_leaves_nothing_half_done",
@@ -261,7 +261,7 @@ fn any_call_of_an_apply_that_fails_once_leaves_nothing_half_done() {
 }
 
 #[test]
-#[ignore = "takes minutes: hundreds of runs under strace"]
+#[ignore = "takes two minutes: hundreds of runs under strace"]
 fn any_call_of_a_check_that_fails_once_leaves_nothing_half_done() {
     fail_each_call_once(
         "any_call_of_a_check_that_fails_once_leaves_nothing_half_done",
