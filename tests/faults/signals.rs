@@ -327,7 +327,7 @@ fn a_signal_at_any_moment_lets_what_has_begun_finish() {
 }
 
 #[test]
-#[ignore = "500 runs: takes half a minute; --nocapture shows what they hit"]
+#[ignore = "500 runs: takes half a minute, on a busy machine two; --nocapture shows what they hit"]
 fn a_signal_at_500_moments_lets_what_has_begun_finish() {
     println!("{:#?}", signal_runs(500));
 }
