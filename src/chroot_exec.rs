@@ -56,65 +56,12 @@ pub fn run(
     inherited: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Infallible, Error> {
     forget_signals_to_the_agent();
-    let control = Control::read(control_file)?;
-    let invalid = |problem: &str| Error::ControlFile {
+    let json = fs::read(control_file).map_err(Error::io("read the control file", control_file))?;
+    let prepared = Prepared::parse(&json, inherited).map_err(|problem| Error::ControlFile {
         file: control_file.to_owned(),
-        problem: problem.to_owned(),
-    };
-    let copy_dir = match control.copy_dir.as_deref() {
-        Some(dir) if dir.contains('\0') => {
-            return Err(invalid("copy_dir: expected no NUL byte in it"));
-        }
-        Some(dir) if dir.starts_with('/') => Path::new(dir),
-        Some(_) => return Err(invalid("copy_dir: expected an absolute path")),
-        None => return Err(invalid("copy_dir: expected an absolute path, got none")),
-    };
-    let Some(program) = control.cmd.first() else {
-        return Err(invalid("cmd: expected a program, got an empty list"));
-    };
-    let argv = to_c_strings(control.cmd.iter().map(String::as_bytes).map(<[u8]>::to_vec))
-        .ok_or_else(|| invalid("cmd: expected no NUL byte in it"))?;
-    // The reference refuses these too: they would set another variable.
-    if control.env.keys().any(|name| name.contains('=')) {
-        return Err(invalid("env: expected no = in a name"));
-    }
-    let env = merge(inherited, control.env);
-    let envp = to_c_strings(
-        env.iter()
-            .map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat()),
-    )
-    .ok_or_else(|| invalid("env: expected no NUL byte in it"))?;
-
-    // Before the chroot: the new root may have no /proc.
-    sys::cloexec_above_stderr().map_err(Error::io("read", "/proc/self/fd"))?;
-    if chroot_dir != LOCAL {
-        // The root it has already needs no privilege.
-        if chroot_dir != "/" {
-            chroot(chroot_dir)
-                .map_err(io::Error::from)
-                .map_err(Error::io("change the root to", chroot_dir))?;
-        }
-        std::env::set_current_dir("/").map_err(Error::io("enter", "/"))?;
-    }
-    if !control.no_chmod {
-        make_executable(Path::new(program))?;
-    }
-    std::env::set_current_dir(copy_dir).map_err(Error::io("enter", copy_dir))?;
-
-    // Last of all, so that a failure above is still reported as usual.
-    sys::default_signals();
-    SigSet::empty()
-        .thread_set_mask()
-        .map_err(|error| Error::Exec {
-            program: program.clone(),
-            problem: io::Error::from(error).to_string(),
-        })?;
-    let path = env.get(OsStr::new("PATH")).map(OsString::as_os_str);
-    let error = exec(program, path, &argv, &envp);
-    Err(Error::Exec {
-        program: program.clone(),
-        problem: explain(error, Path::new(program)),
-    })
+        problem,
+    })?;
+    prepared.run(chroot_dir)
 }
 
 /// Throws away the blocked signals that have come by now, where this process leads
@@ -130,13 +77,108 @@ fn forget_signals_to_the_agent() {
     }
 }
 
-impl Control {
-    fn read(file: &Path) -> Result<Control, Error> {
-        let json = fs::read(file).map_err(Error::io("read the control file", file))?;
-        serde_json::from_slice(&json).map_err(|error| Error::ControlFile {
-            file: file.to_owned(),
-            problem: format!("expected a control file's JSON: {error}"),
+/// A control file that has been understood: all that is needed to become its command.
+#[derive(Debug)]
+pub struct Prepared {
+    program: String,
+    argv: Vec<CString>,
+    envp: Vec<CString>,
+    /// Where the program is looked up.
+    path: Option<OsString>,
+    copy_dir: PathBuf,
+    no_chmod: bool,
+}
+
+impl Prepared {
+    /// Reads a control file's JSON; its environment goes over the `inherited` one.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what was expected.
+    pub fn parse(
+        json: &[u8],
+        inherited: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Prepared, String> {
+        let control: Control = serde_json::from_slice(json)
+            .map_err(|error| format!("expected a control file's JSON: {error}"))?;
+        let copy_dir = match control.copy_dir {
+            Some(dir) if dir.contains('\0') => return Err("copy_dir: expected no NUL byte in it")?,
+            Some(dir) if dir.starts_with('/') => dir.into(),
+            Some(_) => return Err("copy_dir: expected an absolute path")?,
+            None => return Err("copy_dir: expected an absolute path, got none")?,
+        };
+        let Some(program) = control.cmd.first().cloned() else {
+            return Err("cmd: expected a program, got an empty list")?;
+        };
+        let argv = to_c_strings(control.cmd.into_iter().map(String::into_bytes))
+            .ok_or("cmd: expected no NUL byte in it")?;
+        // The reference refuses these too: they would set another variable.
+        if control.env.keys().any(|name| name.contains('=')) {
+            return Err("env: expected no = in a name")?;
+        }
+        let mut env = merge(inherited, control.env);
+        let envp = to_c_strings(
+            env.iter()
+                .map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat()),
+        )
+        .ok_or("env: expected no NUL byte in it")?;
+        Ok(Prepared {
+            program,
+            argv,
+            envp,
+            path: env.remove(OsStr::new("PATH")),
+            copy_dir,
+            no_chmod: control.no_chmod,
         })
+    }
+
+    /// The program as it was asked for, and its arguments.
+    #[must_use]
+    pub fn argv(&self) -> &[CString] {
+        &self.argv
+    }
+
+    /// The whole environment, as `NAME=VALUE`.
+    #[must_use]
+    pub fn envp(&self) -> &[CString] {
+        &self.envp
+    }
+
+    /// The working directory, an absolute path in the new root.
+    #[must_use]
+    pub fn copy_dir(&self) -> &Path {
+        &self.copy_dir
+    }
+
+    /// Enters the root and becomes the command.
+    fn run(self, chroot_dir: &OsStr) -> Result<Infallible, Error> {
+        let program = Path::new(&self.program);
+        let fail = |problem| Error::Exec {
+            program: self.program.clone(),
+            problem,
+        };
+        // Before the chroot: the new root may have no /proc.
+        sys::cloexec_above_stderr().map_err(Error::io("read", "/proc/self/fd"))?;
+        if chroot_dir != LOCAL {
+            // The root it has already needs no privilege.
+            if chroot_dir != "/" {
+                chroot(chroot_dir)
+                    .map_err(io::Error::from)
+                    .map_err(Error::io("change the root to", chroot_dir))?;
+            }
+            std::env::set_current_dir("/").map_err(Error::io("enter", "/"))?;
+        }
+        if !self.no_chmod {
+            make_executable(program)?;
+        }
+        std::env::set_current_dir(&self.copy_dir).map_err(Error::io("enter", &self.copy_dir))?;
+
+        // Last of all, so that a failure above is still reported as usual.
+        sys::default_signals();
+        SigSet::empty()
+            .thread_set_mask()
+            .map_err(|error| fail(io::Error::from(error).to_string()))?;
+        let error = exec(&self.program, self.path.as_deref(), &self.argv, &self.envp);
+        Err(fail(explain(error, program)))
     }
 }
 
