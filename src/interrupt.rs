@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::error::Error;
 use crate::log_file::{Claim, LogDir};
@@ -44,7 +45,9 @@ impl Interrupt {
         let json = BASE64_STANDARD
             .decode(data)
             .map_err(|error| invalid(format!("expected base64: {error}")))?;
-        serde_json::from_slice(&json)
+        // Serde alone would take a list for the fields of an object, in order.
+        serde_json::from_slice::<Map<String, Value>>(&json)
+            .and_then(|fields| Interrupt::deserialize(Value::Object(fields)))
             .map_err(|error| invalid(format!("expected an interrupt's JSON: {error}")))
     }
 

@@ -6,6 +6,8 @@ mod support;
 use std::fs;
 use std::path::Path;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 use skyhook_agent::host::Root;
 use skyhook_agent::interrupt::Interrupt;
@@ -277,6 +279,19 @@ fn interrupts_are_read_as_the_reference_reads_them() {
             serde_json::json!(interrupt.commands()),
             "{data}"
         );
+    }
+}
+
+#[test]
+fn an_interrupt_is_an_object_and_no_list() {
+    for json in [
+        r#"["no_op"]"#,
+        r#"["node_restart", {}]"#,
+        r#"["service_restart", ["cron"]]"#,
+        r#"[{"type": "no_op"}]"#,
+    ] {
+        let error = Interrupt::parse(&BASE64_STANDARD.encode(json)).unwrap_err();
+        assert!(error.to_string().contains("expected a map"), "{error}");
     }
 }
 
