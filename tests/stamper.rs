@@ -2,6 +2,15 @@
 
 mod support;
 
+#[allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "the fuzz targets' too"
+)]
+#[path = "../fuzz/src/stamper.rs"]
+mod model;
+
 use std::process::Command;
 
 use proptest::prelude::*;
@@ -17,26 +26,6 @@ fn stamp<'r>(reads: impl IntoIterator<Item = &'r [u8]>) -> Vec<u8> {
     let mut out = Vec::new();
     for read in reads {
         stamper.stamp(read, parse_time(AT), &mut out);
-    }
-    out
-}
-
-/// Contract §1 said once more, slowly and plainly.
-fn model(label: &str, reads: &[(PrimitiveDateTime, Vec<u8>)]) -> String {
-    let mut out = String::new();
-    for (at, read) in reads.iter().filter(|(_, read)| !read.is_empty()) {
-        let (y, mo, d) = (at.year(), u8::from(at.month()), at.day());
-        let (h, mi, s, us) = at.time().as_hms_micro();
-        let prefix = format!("{label}{y:04}-{mo:02}-{d:02}T{h:02}:{mi:02}:{s:02}.{us:06} ");
-        if out.is_empty() {
-            out.push_str(&prefix);
-        }
-        for c in String::from_utf8_lossy(read).chars() {
-            out.push(c);
-            if c == '\n' {
-                out.push_str(&prefix);
-            }
-        }
     }
     out
 }
@@ -98,12 +87,7 @@ proptest! {
         label in "[a-z\\[\\]é]{0,6}",
         reads in prop::collection::vec((time_of_read(), bytes()), 0..8),
     ) {
-        let mut stamper = Stamper::new(&label);
-        let mut out = Vec::new();
-        for (at, read) in &reads {
-            stamper.stamp(read, *at, &mut out);
-        }
-        prop_assert_eq!(String::from_utf8(out).unwrap(), model(&label, &reads));
+        model::check_reads(&label, &reads);
     }
 }
 

@@ -1,0 +1,10 @@
+#![no_main]
+
+use std::sync::LazyLock;
+
+use checks::config::Package;
+
+/// One for all: making its folder takes longer than a check.
+static PACKAGE: LazyLock<Package> = LazyLock::new(Package::new);
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| PACKAGE.check(data));

@@ -1,0 +1,153 @@
+//! config.json: what is refused is refused in whole lines, and what is accepted is
+//! what the rest of the agent takes for granted.
+
+use std::fs;
+use std::path::{Component, Path};
+
+use serde_json::Value;
+use skyhook_agent::error::Error;
+use skyhook_agent::host::Root;
+use skyhook_agent::package::{Config, Mode};
+use skyhook_agent::step::Step;
+use tempfile::TempDir;
+
+/// The files of the package whose config.json it is.
+const FILES: [&str; 3] = ["a.sh", "a_check.sh", "steps/b"];
+
+/// A package on disk.
+pub struct Package {
+    dir: TempDir,
+    root: Root,
+}
+
+impl Package {
+    /// One with a few step files.
+    pub fn new() -> Package {
+        let dir = tempfile::tempdir().unwrap();
+        let step_dir = dir.path().join("copy/skyhook_dir");
+        fs::create_dir_all(step_dir.join("steps")).unwrap();
+        for file in FILES {
+            fs::write(step_dir.join(file), "").unwrap();
+        }
+        let root = Root::open(dir.path()).unwrap();
+        Package { dir, root }
+    }
+
+    /// Any bytes as its config.json.
+    pub fn check(&self, json: &[u8]) {
+        let file = self.dir.path().join("copy/config.json");
+        fs::write(&file, json).unwrap();
+        match Config::load(&self.root, Path::new("/copy/config.json")) {
+            Ok(config) => {
+                let document = serde_json::from_slice(json).unwrap();
+                check_accepted(&config, &document);
+            }
+            Err(error) => check_refused(&error, &file),
+        }
+    }
+}
+
+fn check_refused(error: &Error, file: &Path) {
+    assert!(matches!(error, Error::Package { .. }), "{error}");
+    assert_eq!(error.exit_code(), 1);
+    let lines = error.lines();
+    assert!(!lines.is_empty());
+    for line in lines {
+        let problem = line.strip_prefix(&format!("{}: ", file.display()));
+        let problem = problem.unwrap_or_else(|| panic!("expected the file in {line:?}"));
+        let is_told = ["expected", "cannot"]
+            .iter()
+            .any(|word| problem.contains(word));
+        assert!(is_told, "{line:?}");
+    }
+}
+
+fn check_accepted(config: &Config, document: &Value) {
+    assert_eq!(config.schema_version, "v1");
+    assert_eq!(document["package_name"], *config.package_name);
+    assert_eq!(document["package_version"], *config.package_version);
+    assert!(is_one_name(&config.package_name), "{config:?}");
+    assert!(is_one_name(&config.package_version), "{config:?}");
+    let digits_and_letters = |c: char| c.is_ascii_alphanumeric() || ".-+".contains(c);
+    assert!(
+        config
+            .package_version
+            .starts_with(|c: char| c.is_ascii_digit())
+    );
+    assert!(config.package_version.chars().all(digits_and_letters));
+
+    let known = document["modes"].as_object().unwrap();
+    assert_eq!(config.modes.len(), known.len());
+    assert!(config.modes.values().any(|steps| !steps.is_empty()));
+    for (mode, steps) in &config.modes {
+        let entries = known[mode.name()].as_array().unwrap();
+        assert_eq!(steps.len(), entries.len());
+        for (step, entry) in steps.iter().zip(entries) {
+            check_step(step, entry, *mode);
+        }
+        if let Some(check) = mode.check() {
+            let is_checked = config
+                .modes
+                .get(&check)
+                .is_some_and(|checks| !checks.is_empty());
+            assert!(is_checked || steps.is_empty(), "{mode} without checks");
+        }
+    }
+    for warning in config.warnings() {
+        assert!(warning.contains(" doesn't exist. "), "{warning}");
+    }
+}
+
+fn check_step(step: &Step, entry: &Value, mode: Mode) {
+    assert!(step.name.chars().all(|c| c.is_ascii_graphic() && c != '/'));
+    assert_ne!(step.name, "");
+
+    assert_eq!(entry["path"], *step.path);
+    let path = Path::new(&step.path);
+    let stays = |name| matches!(name, Component::Normal(_) | Component::CurDir);
+    assert!(path.components().all(stays), "{step:?}");
+    let plain: Vec<_> = path
+        .components()
+        .filter(|name| *name != Component::CurDir)
+        .collect();
+    let plain = plain.iter().collect::<std::path::PathBuf>();
+    let is_there = FILES
+        .iter()
+        .chain(&["steps"])
+        .any(|file| plain == Path::new(file));
+    assert!(is_there && !step.path.ends_with(['/']), "{step:?}");
+
+    assert_eq!(entry["arguments"], Value::from(step.arguments.clone()));
+    assert!(!step.returncodes.is_empty());
+    for (code, number) in step
+        .returncodes
+        .iter()
+        .zip(entry["returncodes"].as_array().unwrap())
+    {
+        // Not as floats: those have fewer digits than an integer of 64 bits.
+        let is_same = number.as_i64() == Some(*code) || number.as_f64() == Some(*code as f64);
+        assert!(is_same, "{code} from {number}");
+    }
+    if step.upgrade_step {
+        assert!(matches!(mode, Mode::Upgrade | Mode::UpgradeCheck));
+        assert!(step.arguments.is_empty());
+    }
+    assert_eq!(entry["on_host"], step.on_host);
+    assert_eq!(entry["idempotence"], step.idempotence);
+    assert_eq!(
+        step.env.len(),
+        entry["env"].as_object().map_or(0, |env| env.len())
+    );
+    for (name, value) in &step.env {
+        assert_eq!(entry["env"][name], **value);
+    }
+}
+
+/// Whether this is one name of a file, and stays that.
+fn is_one_name(name: &str) -> bool {
+    let mut components = Path::new(name).components();
+    components.next() == Some(Component::Normal(name.as_ref()))
+        && components.next().is_none()
+        && !name.contains(['/', '\0'])
+        && name.len() <= 255
+}

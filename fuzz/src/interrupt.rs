@@ -1,0 +1,56 @@
+//! The operator's payload.
+
+use serde_json::Value;
+use skyhook_agent::interrupt::Interrupt;
+
+use super::base64;
+
+/// What goes on the command line, or the JSON that it stands for.
+pub fn check(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    check_payload(text);
+    check_payload(&base64::encode(data));
+}
+
+fn check_payload(payload: &str) {
+    let expected = base64::decode(payload).and_then(|json| commands(&json));
+    match Interrupt::parse(payload) {
+        Ok(interrupt) => assert_eq!(Some(interrupt.commands()), expected, "{payload}"),
+        Err(error) => {
+            assert_eq!(expected, None, "{payload}: {error}");
+            assert_eq!(error.exit_code(), 2);
+            let [line] = &error.lines()[..] else {
+                panic!("expected one line: {error}");
+            };
+            assert!(line.starts_with("interrupt data: expected "), "{line}");
+        }
+    }
+}
+
+/// What contract §8 has run for an interrupt; `None` where it knows no such.
+fn commands(json: &[u8]) -> Option<Vec<Vec<String>>> {
+    let Value::Object(mut interrupt) = serde_json::from_slice(json).ok()? else {
+        return None;
+    };
+    let name = interrupt.remove("type")?;
+    let mut commands = match name.as_str()? {
+        "no_op" | "script_interrupt" => vec![],
+        "node_restart" => vec!["reboot".to_owned()],
+        "restart_all_services" => vec!["service procps force-reload".to_owned()],
+        "service_restart" => vec!["systemctl daemon-reload".to_owned()],
+        _ => return None,
+    };
+    let mut commands: Vec<Vec<String>> = commands
+        .drain(..)
+        .map(|command| command.split(' ').map(str::to_owned).collect())
+        .collect();
+    if name == "service_restart" {
+        for service in interrupt.remove("services")?.as_array()? {
+            let service = service.as_str()?;
+            commands.push(["systemctl", "restart", service].map(str::to_owned).into());
+        }
+    }
+    interrupt.is_empty().then_some(commands)
+}

@@ -1,0 +1,128 @@
+//! Flags' names, made of arguments and return codes as Python prints them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use skyhook_agent::host::Root;
+use skyhook_agent::python;
+use skyhook_agent::stamp::SystemClock;
+use skyhook_agent::state::State;
+use skyhook_agent::step::Step;
+
+use super::base64;
+
+/// Any arguments and return codes: the codes first, eight bytes each behind a byte
+/// that says how many, then the arguments, apart by a byte that is in no text.
+pub fn check(data: &[u8]) {
+    let [count, rest @ ..] = data else {
+        return;
+    };
+    let (codes, rest) = rest.split_at(rest.len().min(8 * usize::from(count % 4)));
+    let codes = codes.as_chunks::<8>().0;
+    let codes: Vec<i64> = codes.iter().map(|code| i64::from_le_bytes(*code)).collect();
+    let arguments = rest.split(|byte| *byte == 0xff);
+    let arguments = arguments.map(|text| String::from_utf8_lossy(text).into_owned());
+    check_flag(arguments.collect(), codes);
+}
+
+fn check_flag(arguments: Vec<String>, returncodes: Vec<i64>) {
+    let printed = python::strings(&arguments);
+    check_strings(&printed, &arguments);
+    let codes: Vec<String> = returncodes.iter().map(|code| format!("{code}")).collect();
+    let printed = format!("{printed}_[{}]", codes.join(", "));
+
+    let flag = flag(arguments, returncodes);
+    let marker = flag
+        .strip_prefix("/state/flags/pkg/1.0.0/steps/a.sh_")
+        .unwrap();
+    let has_names = flag
+        .split('/')
+        .all(|name| name.len() <= 255 && name != "..");
+    assert!(has_names && flag.len() < 4096, "{flag}");
+    if let Some(hash) = marker.strip_prefix("sha256-") {
+        assert!(hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        assert!(base64::encode(printed.as_bytes()).len() > 200, "{printed}");
+    } else {
+        assert_eq!(base64::decode(marker).unwrap(), printed.as_bytes());
+    }
+}
+
+fn flag(arguments: Vec<String>, returncodes: Vec<i64>) -> String {
+    let root = Root::open(Path::new("/")).unwrap();
+    let state = State {
+        root: &root,
+        root_mount: "/",
+        dir: "/state",
+        package: "pkg",
+        version: "1.0.0",
+        clock: &SystemClock::default(),
+    };
+    state.flag(&Step {
+        name: "a".to_owned(),
+        path: "steps/a.sh".to_owned(),
+        arguments,
+        returncodes,
+        on_host: true,
+        idempotence: false,
+        upgrade_step: false,
+        env: BTreeMap::new(),
+        requires_interrupt: false,
+    })
+}
+
+/// `printed` is a list that Python would print for `strings`: read back as Python
+/// reads it, and each character written in the one way that Python chooses.
+fn check_strings(printed: &str, strings: &[String]) {
+    let mut rest = printed.strip_prefix('[').unwrap();
+    for (i, string) in strings.iter().enumerate() {
+        if i > 0 {
+            rest = rest.strip_prefix(", ").unwrap();
+        }
+        rest = check_string(rest, string);
+    }
+    assert_eq!(rest, "]", "{printed}");
+}
+
+/// The same of a string that `printed` begins with; returns what is behind it.
+fn check_string<'p>(printed: &'p str, string: &str) -> &'p str {
+    let quote = match (string.find('\''), string.find('"')) {
+        (Some(_), None) => '"',
+        _ => '\'',
+    };
+    let mut rest = printed.strip_prefix(quote).unwrap();
+    for c in string.chars() {
+        let escaped = match c {
+            '\t' => "\\t".to_owned(),
+            '\n' => "\\n".to_owned(),
+            '\r' => "\\r".to_owned(),
+            '\\' => "\\\\".to_owned(),
+            c if c == quote => format!("\\{c}"),
+            c if (c as u32) < 0x100 => format!("\\x{:02x}", c as u32),
+            c if (c as u32) < 0x10000 => format!("\\u{:04x}", c as u32),
+            c => format!("\\U{:08x}", c as u32),
+        };
+        let is_escaped = c == quote || c == '\\' || !is_printed(c, rest.starts_with(c));
+        let expected = if is_escaped { escaped } else { c.to_string() };
+        rest = rest
+            .strip_prefix(&*expected)
+            .unwrap_or_else(|| panic!("expected {expected:?} in {printed:?}"));
+    }
+    rest.strip_prefix(quote).unwrap()
+}
+
+/// Whether a character is printed as it is. The standard library goes by the same
+/// rule as Python, with an edition of Unicode that may be another than the agent's:
+/// where the newer one has new characters, either will do.
+fn is_printed(c: char, by_agent: bool) -> bool {
+    // Not the first one: there a combining character is escaped as well.
+    let debug = format!("{:?}", format!("a{c}"));
+    let by_std = c == '"' || !debug.contains('\\');
+    let (agent, std) = (unicode_properties::UNICODE_VERSION, char::UNICODE_VERSION);
+    let std = (std.0.into(), std.1.into(), std.2.into());
+    let is_new = (by_agent && !by_std && agent > std) || (!by_agent && by_std && agent < std);
+    if is_new && !c.is_control() && !c.is_whitespace() {
+        by_agent
+    } else {
+        by_std
+    }
+}
