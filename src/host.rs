@@ -26,6 +26,10 @@ use dir::{READ, read_file};
 /// How many symbolic links one path may lead over, as in the kernel.
 const MOST_LINKS: u32 = 40;
 
+/// How much of a file is read at once: what the agent wants whole is small, and what
+/// a package calls that must not take the node's memory.
+const MOST_BYTES: u64 = 1024 * 1024;
+
 /// A root mount. Paths given to it are absolute inside it, with or without their
 /// leading `/`.
 #[derive(Debug)]
@@ -75,12 +79,12 @@ impl Root {
         self.path.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// All of a file.
+    /// All of a file, which has a MiB at most.
     ///
     /// # Errors
-    /// Where it is not there or cannot be read.
+    /// Where it is not there or cannot be read, or is larger.
     pub fn read(&self, path: &Path) -> Result<Vec<u8>, Error> {
-        let read = || read_file(self.resolve(path, READ)?);
+        let read = || read_file(self.resolve(path, READ)?, MOST_BYTES);
         read().map_err(Error::io("read", self.outside(path)))
     }
 

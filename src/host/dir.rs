@@ -124,7 +124,7 @@ impl Dir {
     /// Where it is no file, and the system's.
     pub fn read(&self, name: &OsStr) -> io::Result<Vec<u8>> {
         let fd = openat(&self.0, name, READ | OFlag::O_NOFOLLOW, Mode::empty())?;
-        read_file(fd)
+        read_file(fd, u64::MAX)
     }
 
     pub(super) fn readable(&self) -> nix::Result<OwnedFd> {
@@ -160,13 +160,16 @@ impl Dir {
     }
 }
 
-/// All of a file that was opened with [`READ`].
-pub(super) fn read_file(fd: OwnedFd) -> io::Result<Vec<u8>> {
-    let mut file = File::from(fd);
+/// All of a file that was opened with [`READ`], if it has no more than `most` bytes.
+pub(super) fn read_file(fd: OwnedFd, most: u64) -> io::Result<Vec<u8>> {
+    let file = File::from(fd);
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("expected a file"));
     }
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::other(format!("expected at most {most} bytes")));
+    }
     Ok(bytes)
 }

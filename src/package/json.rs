@@ -119,7 +119,7 @@ impl<'v> Node<'v> {
         let got = match self.value {
             Value::Array(_) => "a list".to_owned(),
             Value::Object(_) => "an object".to_owned(),
-            scalar => scalar.to_string(),
+            scalar => cut(scalar.to_string()),
         };
         self.note(&format!("expected {expected}, got {got}"));
         None
@@ -139,4 +139,12 @@ impl<'v> Node<'v> {
             problems: self.problems,
         }
     }
+}
+
+/// What can be read at a glance.
+fn cut(mut value: String) -> String {
+    if let Some((end, _)) = value.char_indices().nth(100) {
+        value.replace_range(end.., "…");
+    }
+    value
 }

@@ -23,6 +23,9 @@ const STEP_KEYS: [&str; 9] = [
     "requires_interrupt",
 ];
 
+/// How many problems are told one by one.
+const MOST_PROBLEMS: usize = 100;
+
 /// Whether there is something at a path inside skyhook_dir.
 pub(super) type Exists<'e> = &'e dyn Fn(&str) -> Result<bool, Error>;
 
@@ -32,7 +35,14 @@ pub(super) fn read(document: &Value, exists: Exists<'_>) -> Result<Config, Vec<S
     let config = config(&Node::document(document, &problems), exists);
     match (config, problems.into_inner()) {
         (Some(config), problems) if problems.is_empty() => Ok(config),
-        (_, problems) => Err(problems),
+        (_, mut problems) => {
+            let more = problems.len().saturating_sub(MOST_PROBLEMS);
+            if more > 0 {
+                problems.truncate(MOST_PROBLEMS);
+                problems.push(format!("{more} more values are not as expected"));
+            }
+            Err(problems)
+        }
     }
 }
 
