@@ -188,6 +188,52 @@ fn numbers_that_are_no_exit_codes_are_refused() {
 }
 
 #[test]
+fn names_too_long_for_the_files_made_of_them_are_refused() {
+    let text = |value: String| json!(value).to_string().into_bytes();
+    let name = text("n".repeat(244));
+    let says = "package_name: expected at most 243 bytes, got 244";
+    assert_refused_with("\"pkg\"", &name, says);
+    let version = text(format!("1.0.0-{}", "v".repeat(250)));
+    let says = "package_version: expected at most 255 bytes, got 256";
+    assert_refused_with("\"1.2.3\"", &version, says);
+
+    let node = Node::new().step(&"s".repeat(184), LEAVES_A_MARK);
+    for mut command in both(&node) {
+        let lines = refusal(&node, &mut command);
+        let says = "modes.apply[0].path: expected at most 183 bytes, got 184";
+        assert_says(&lines[0], &[says]);
+    }
+}
+
+#[test]
+fn the_longest_names_are_good_for_all_that_is_made_of_them() {
+    let version = format!("1.0.0-{}", "v".repeat(249));
+    let step = "s".repeat(183);
+    let node = Node::new()
+        .step_with(
+            &step,
+            LEAVES_A_MARK,
+            &json!({ "arguments": ["x".repeat(300)] }),
+        )
+        .set("package_name", "n".repeat(243).into())
+        .set("package_version", version.into());
+    // It is its own check, whose name would be longer.
+    let config = node.text("copy/config.json");
+    let config = config.replace(&format!("{step}_check.sh"), &step);
+    fs::write(node.path("copy/config.json"), config).unwrap();
+    for mode in ["apply", "apply", "apply-check", "uninstall-check"] {
+        let output = node.run(mode).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{mode}: {}", stderr(&output));
+        assert!(
+            !stderr(&output).contains("without a log file"),
+            "{}",
+            stderr(&output)
+        );
+    }
+    assert!(node.has_run(&step));
+}
+
+#[test]
 fn what_a_refusal_quotes_cannot_talk_to_the_terminal() {
     for (find, replace, says) in [
         (

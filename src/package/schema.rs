@@ -23,6 +23,9 @@ const STEP_KEYS: [&str; 9] = [
     "requires_interrupt",
 ];
 
+/// The longest name of a file.
+const LONGEST_NAME: usize = 255;
+
 /// How many problems are told one by one.
 const MOST_PROBLEMS: usize = 100;
 
@@ -54,11 +57,15 @@ fn config(node: &Node<'_>, exists: Exists<'_>) -> Option<Config> {
     let schema_version = node.field("schema_version", |version| {
         version.string_that("\"v1\"", |version| version == "v1")
     });
-    let package_name = node.field("package_name", |name| {
-        name.string_that("a name without /", is_file_name)
+    let package_name = node.field("package_name", |node| {
+        let name = node.string_that("a name without /", is_file_name)?;
+        check_length(node, &name, ".json.backup");
+        Some(name)
     });
-    let package_version = node.field("package_version", |version| {
-        version.string_that("a semantic version such as 1.2.3", is_semver)
+    let package_version = node.field("package_version", |node| {
+        let version = node.string_that("a semantic version such as 1.2.3", is_semver)?;
+        check_length(node, &version, "");
+        Some(version)
     });
     let expected_config_files =
         node.field("expected_config_files", |files| files.list(Node::string));
@@ -121,6 +128,8 @@ fn step(node: &Node<'_>, mode: Mode, exists: Exists<'_>) -> Option<Step> {
     });
     let path = node.field("path", |path| {
         let file = path.string_that("a file inside skyhook_dir", is_inside)?;
+        let name = file.rsplit('/').next().unwrap_or_default();
+        check_length(path, name, &format!("_sha256-{}", "0".repeat(64)));
         match exists(&file) {
             Ok(true) => {}
             Ok(false) => path.note(&format!(
@@ -176,6 +185,15 @@ fn step(node: &Node<'_>, mode: Mode, exists: Exists<'_>) -> Option<Step> {
 fn env(node: &Node<'_>) -> Option<BTreeMap<String, String>> {
     let variable = |(name, value): (&str, Node<'_>)| Some((name.to_owned(), value.string()?));
     Some(node.fields()?.into_iter().filter_map(variable).collect())
+}
+
+/// What is made a file's name of, with a suffix behind it: were it too long, this would
+/// show only when a step has run and its state cannot be kept.
+fn check_length(node: &Node<'_>, name: &str, suffix: &str) {
+    let (most, length) = (LONGEST_NAME - suffix.len(), name.len());
+    if length > most {
+        node.note(&format!("expected at most {most} bytes, got {length}"));
+    }
 }
 
 /// The package's name is one component of its log folder's path.
