@@ -94,8 +94,8 @@ impl Bench<'_> {
             .collect();
         let size = fs::metadata(&self.agent).unwrap().len();
         self.report.say(&format!(
-            "{} × {}, Linux {}; agent of {size} bytes; medians of {} rounds, quartiles in \
-             parentheses; console /dev/null, logs in {}.",
+            "{} × {}, Linux {}; agent of {size} bytes; medians of {} rounds (three for \
+             one that takes over 5 s), quartiles in parentheses; console /dev/null, logs in {}.",
             models.len(),
             models.first().unwrap_or(&"?"),
             read("/proc/sys/kernel/osrelease").trim(),

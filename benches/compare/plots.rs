@@ -9,6 +9,14 @@ use crate::report::{Samples, digits};
 
 const OURS: RGBColor = RGBColor(0x1b, 0x5e, 0x9e);
 const OTHERS: RGBColor = RGBColor(0x9a, 0xa5, 0xb1);
+/// Told apart also by who sees no red or no green.
+const LINES: [RGBColor; 5] = [
+    RGBColor(0xd5, 0x5e, 0x00),
+    RGBColor(0x00, 0x9e, 0x73),
+    RGBColor(0xcc, 0x79, 0xa7),
+    RGBColor(0xe6, 0x9f, 0x00),
+    RGBColor(0x56, 0xb4, 0xe9),
+];
 const TEXT: (&str, i32) = ("sans-serif", 14);
 
 type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -131,7 +139,7 @@ pub fn delays(path: &Path, curves: &[(&str, Samples)]) {
         let style = match i {
             0 => BLACK.stroke_width(1),
             1 => OURS.stroke_width(3),
-            _ => Palette99::pick(i).stroke_width(1),
+            _ => LINES[i % LINES.len()].stroke_width(1),
         };
         let points = (0..=70).map(|step| {
             let nines = NINES * f64::from(step) / 70.0;

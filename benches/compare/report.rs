@@ -52,7 +52,8 @@ impl Report {
         self.say(&format!("| {} |", header.join(" | ")));
         self.say(&format!("|{}|", rule.join("|")));
         for row in rows {
-            self.say(&format!("| {} |", row.join(" | ")));
+            let cells: Vec<String> = row.iter().map(|cell| cell.replace('|', "\\|")).collect();
+            self.say(&format!("| {} |", cells.join(" | ")));
         }
     }
 }
