@@ -6,6 +6,7 @@ mod support;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use serde_json::json;
@@ -13,7 +14,7 @@ use support::node::{
     LEAVES_A_MARK, Node, RESOURCE_ID, assert_succeeds, assert_untouched, behind_banner, data,
     files, marking, with_mounts,
 };
-use support::{assert_says, fill_root, golden, names, skipped, stderr, stdout};
+use support::{after, assert_says, fill_root, golden, names, skipped, stderr, stdout};
 
 // The command line.
 
@@ -328,4 +329,41 @@ fn a_package_that_is_nowhere_is_an_error() {
     assert_eq!(output.status.code(), Some(1));
     assert_says(&stderr(&output), &["skyhook-agent: cannot ", "/data"]);
     assert!(!node.path("state").exists());
+}
+
+// What is private.
+
+#[test]
+fn the_value_of_an_env_argument_is_in_the_verdict_and_in_no_file() {
+    let arguments = json!({ "arguments": ["env:PASSWORD"] });
+    let node = Node::new().step_with("a.sh", LEAVES_A_MARK, &arguments);
+    let output = node.run("apply").env("PASSWORD", "s3cret").output();
+    let output = output.unwrap();
+    assert_succeeds(&output);
+    let said = behind_banner(&output);
+    assert_eq!(
+        said,
+        "apply a.sh ['env:PASSWORD'] [0] Idempotence.Auto True\nSUCEEDED: a.sh s3cret\n"
+    );
+    for file in files(node.dir.path()) {
+        let text = String::from_utf8(fs::read(&file).unwrap()).unwrap();
+        assert!(!text.contains("s3cret"), "{file:?}");
+    }
+}
+
+#[test]
+fn what_a_run_writes_is_as_private_as_the_umask() {
+    for (umask, mode) in [("077", 0o600), ("022", 0o644)] {
+        let node = marking();
+        for run in ["apply", "apply-check"] {
+            let output = after(&format!("umask {umask}"), &node.run(run)).output();
+            assert_succeeds(&output.unwrap());
+        }
+        let written = [files(&node.path("state")), files(&node.path("log"))].concat();
+        assert!(written.len() > 6, "{written:?}");
+        for file in written {
+            let metadata = fs::metadata(&file).unwrap();
+            assert_eq!(metadata.mode() & 0o777, mode, "{file:?}");
+        }
+    }
 }
