@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 
 use nix::sys::stat::Mode;
 use serde_json::{Value, json};
-use support::node::{Node, behind_banner, files, marking};
+use support::node::{LEAVES_A_MARK, Node, behind_banner, files, marking};
 use support::{after, agent, assert_says, names, stderr, stdout};
 
 /// Both ways to run a package's steps, state and logs beside the package.
