@@ -186,7 +186,8 @@ impl Runner<'_> {
             clock: self.clock,
             stdout: Stamper::new("[out]"),
             stderr: Stamper::new("[err]"),
-            stamped: Vec::new(),
+            // Room for a read more, so that it grows for none but the shortest lines.
+            stamped: Vec::with_capacity(2 * HELD_BACK),
             stream: Stream::Stdout,
         };
         reactor.run(|event| match event {
