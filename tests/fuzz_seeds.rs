@@ -31,7 +31,7 @@ fn the_stamper_agrees_with_the_model_on_every_seed() {
 
 #[test]
 fn every_config_seed_is_accepted_or_refused_as_it_should_be() {
-    let package = checks::config::Package::new();
+    let package = checks::config::Package::on_disk();
     seeds("config").iter().for_each(|seed| package.check(seed));
 }
 

@@ -22,7 +22,7 @@ pub struct Package {
 
 impl Package {
     /// One with a few step files.
-    pub fn new() -> Package {
+    pub fn on_disk() -> Package {
         let dir = tempfile::tempdir().unwrap();
         let step_dir = dir.path().join("copy/skyhook_dir");
         fs::create_dir_all(step_dir.join("steps")).unwrap();
