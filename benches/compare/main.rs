@@ -28,6 +28,8 @@ mod parts;
 mod plots;
 mod report;
 mod roles;
+mod steps;
+mod streams;
 
 use std::path::{Path, PathBuf};
 
