@@ -28,6 +28,8 @@ pub enum Part {
     Delay,
     /// Steps of `true`, one after another
     Steps,
+    /// A whole run of the agent on one step
+    Apply,
     /// From the start to the first byte
     StartUp,
     /// System calls of a read
@@ -72,6 +74,7 @@ impl Bench<'_> {
                 }
                 Part::Delay => self.delay(),
                 Part::Steps => self.steps(),
+                Part::Apply => self.apply(),
                 Part::StartUp => self.start_up(),
                 Part::PerRead => self.per_read(),
                 Part::Output => self.output(),

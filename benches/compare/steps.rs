@@ -106,6 +106,37 @@ impl Bench<'_> {
         self.report.table(&["", "µs", "/ alone"], &rows);
     }
 
+    pub fn apply(&self) {
+        self.report
+            .heading("A whole run of the agent: `apply` of one step, `true`, with its state");
+        let package = self.packages.join("apply");
+        fs::create_dir_all(package.join("skyhook_dir")).unwrap();
+        let program = package.join("skyhook_dir/true");
+        fs::copy("/bin/true", &program).unwrap();
+        write_config(&package, &[("true".to_owned(), vec![])]);
+        let (mut bare, mut agent) = (Vec::new(), Vec::new());
+        for _ in 0..self.rounds * 10 {
+            let mut command = Command::new(&program);
+            bare.push(time(|| assert!(command.status().unwrap().success())));
+            let state = tempfile::tempdir_in(self.logs).unwrap();
+            let mut command = Command::new(&self.agent);
+            command
+                .args(["apply", "/"])
+                .arg(&package)
+                .env("SKYHOOK_RESOURCE_ID", "id_compare_1.0.0")
+                .env("SKYHOOK_ROOT_DIR", state.path().join("state"))
+                .env("SKYHOOK_LOG_DIR", state.path().join("log"))
+                .env("COPY_RESOLV", "false")
+                .stdout(Stdio::null());
+            agent.push(time(|| assert!(command.status().unwrap().success())));
+        }
+        let (bare, agent) = (Samples::seconds(bare), Samples::seconds(agent));
+        let ratio = digits(agent.median() / bare.median());
+        let row = vec![bare.spread(1e6), agent.spread(1e6), ratio];
+        self.report
+            .table(&["bare µs", "agent µs", "agent / bare"], &[row]);
+    }
+
     pub fn per_read(&self) {
         self.report.heading("A read of 8192 bytes");
         let calls = |mib: usize| {
