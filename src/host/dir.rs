@@ -163,10 +163,14 @@ impl Dir {
 /// All of a file that was opened with [`READ`], if it has no more than `most` bytes.
 pub(super) fn read_file(fd: OwnedFd, most: u64) -> io::Result<Vec<u8>> {
     let file = File::from(fd);
-    if !file.metadata()?.is_file() {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
         return Err(io::Error::other("expected a file"));
     }
     let mut bytes = Vec::new();
+    // One more, to see its end in the first read.
+    let len = metadata.len().min(most).saturating_add(1);
+    bytes.try_reserve(usize::try_from(len).unwrap_or(usize::MAX))?;
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
         return Err(io::Error::other(format!("expected at most {most} bytes")));
