@@ -321,30 +321,31 @@ fn run(over: &Value) -> Vec<(Node, Output)> {
 }
 
 #[test]
-fn what_no_process_can_be_given_is_refused_before_anything_runs() {
+fn what_no_process_can_be_given_fails_the_step_before_it_runs() {
     for (over, says) in [
         (
             json!({ "arguments": ["a\0b"] }),
-            "modes.apply[0].arguments[0]: expected no NUL in it",
+            "cmd: expected no NUL byte in it",
         ),
         (
             json!({ "env": { "A": "\0" } }),
-            "modes.apply[0].env.A: expected no NUL in it",
+            "env: expected no NUL byte in it",
         ),
         (
             json!({ "env": { "A\0": "" } }),
-            ": expected a name without = and NUL",
+            "env: expected no NUL byte in it",
         ),
         (
             json!({ "env": { "PATH=": "" } }),
-            ": expected a name without = and NUL",
+            "env: expected no = in a name",
         ),
     ] {
-        let node = Node::new().step_with("a.sh", LEAVES_A_MARK, &over);
-        for mut command in both(&node) {
-            let lines = refusal(&node, &mut command);
-            assert_eq!(lines.len(), 1, "{lines:?}");
-            assert_says(&lines[0], &["modes.apply[0].", says]);
+        for (node, output) in run(&over) {
+            assert_eq!(output.status.code(), Some(1));
+            assert!(!node.has_run("a.sh"));
+            assert_says(&stdout(&output), &["FAILED: a.sh "]);
+            assert_says(&stderr(&output), &["[err]", "skyhook-agent: ", says]);
+            assert!(!node.flag("a.sh").exists());
         }
     }
 }

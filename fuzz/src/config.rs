@@ -138,14 +138,7 @@ fn check_step(step: &Step, entry: &Value, mode: Mode) {
         step.env.len(),
         entry["env"].as_object().map_or(0, |env| env.len())
     );
-    let given = step.arguments.iter().chain(step.env.keys());
-    assert!(
-        !given
-            .chain(step.env.values())
-            .any(|text| text.contains('\0'))
-    );
     for (name, value) in &step.env {
-        assert!(!name.contains('='), "{step:?}");
         assert_eq!(entry["env"][name], **value);
     }
 }

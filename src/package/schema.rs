@@ -139,7 +139,7 @@ fn step(node: &Node<'_>, mode: Mode, exists: Exists<'_>) -> Option<Step> {
         }
         Some(file)
     });
-    let arguments = node.field("arguments", |arguments| arguments.list(text));
+    let arguments = node.field("arguments", |arguments| arguments.list(Node::string));
     let returncodes = node.field("returncodes", |codes| {
         let integers = codes.list(Node::integer)?;
         if !codes.has_items() {
@@ -183,26 +183,8 @@ fn step(node: &Node<'_>, mode: Mode, exists: Exists<'_>) -> Option<Step> {
 }
 
 fn env(node: &Node<'_>) -> Option<BTreeMap<String, String>> {
-    let mut env = BTreeMap::new();
-    for (name, value) in node.fields()? {
-        if name.contains(['=', '\0']) {
-            value.note("expected a name without = and NUL");
-        }
-        if let Some(value) = text(&value) {
-            env.insert(name.to_owned(), value);
-        }
-    }
-    Some(env)
-}
-
-/// What a process can be given. With a NUL in it, this would show only when the steps
-/// in front have run.
-fn text(node: &Node<'_>) -> Option<String> {
-    let text = node.string()?;
-    if text.contains('\0') {
-        node.note("expected no NUL in it");
-    }
-    Some(text)
+    let variable = |(name, value): (&str, Node<'_>)| Some((name.to_owned(), value.string()?));
+    Some(node.fields()?.into_iter().filter_map(variable).collect())
 }
 
 /// What is made a file's name of, with a suffix behind it: were it too long, this would
