@@ -66,7 +66,8 @@ pub fn run(
 
 /// Throws away the blocked signals that have come by now, where this process leads
 /// a group of its own: until it did, it was in the agent's, and what was sent to that
-/// group was not meant for the step. Left pending, it would end the step.
+/// group was not meant for the step. Left pending, it would end the step. What was
+/// meant for it in the same moment goes too: it has not begun.
 fn forget_signals_to_the_agent() {
     if getpgrp() == Pid::this()
         && let Ok(blocked) = SigSet::thread_get_mask()

@@ -190,7 +190,7 @@ impl Runner<'_> {
             stamped: Vec::with_capacity(2 * HELD_BACK),
             stream: Stream::Stdout,
         };
-        reactor.run(|event| match event {
+        let stop = reactor.run(|event| match event {
             Event::Read(stream, bytes) => relay.read(stream, Ok(bytes)),
             Event::ReadError(stream, error) => relay.read(stream, Err(error)),
             Event::Pause => relay.flush(),
@@ -215,7 +215,10 @@ impl Runner<'_> {
                      not waiting any longer, what is still written there is lost"
                 ));
             }
-        })
+        });
+        // However it has ended.
+        relay.flush();
+        stop
     }
 }
 

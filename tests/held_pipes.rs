@@ -198,3 +198,17 @@ fn what_a_pipe_holds_at_the_time_out_is_read_to_its_end() {
     });
     assert_eq!((said, reason), (vec![], Reason::Drained));
 }
+
+/// Each read fills the buffer, and nothing is said at the end: what is held back for
+/// company is written all the same.
+#[test]
+fn what_a_pipe_holds_at_the_time_out_reaches_every_sink() {
+    let mut fixture = Fixture::new();
+    fixture.options.buffer_limit = 1.try_into().unwrap();
+    fixture.options.drain_timeout = Some(Duration::ZERO);
+    let text = "x".repeat(8192);
+    let ran = fixture.tee(&[&format!("out {text}")]);
+    assert_eq!(ran.outcome.reason, Reason::Drained);
+    assert_eq!(unstamp("[out]", &ran.log), text);
+    assert_eq!(ran.stdout, ran.log);
+}

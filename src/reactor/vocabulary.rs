@@ -32,7 +32,7 @@ pub enum Event<'a> {
     Read(Stream, &'a [u8]),
     /// No more is at hand: whoever held reads back to write several at once
     /// writes them now. Comes behind every read that was not a full buffer, and
-    /// before the loop waits for anything.
+    /// before the loop waits for anything; not at the end of the run.
     Pause,
     /// A read failed, which ends the stream.
     ReadError(Stream, io::Error),
