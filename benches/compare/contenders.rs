@@ -168,17 +168,17 @@ fn agent(job: &Job<'_>) -> Pipeline {
     write_config(job.package, &[("produce".to_owned(), arguments)]);
     Pipeline {
         producer: None,
-        processes: vec![run_step(job)],
+        processes: vec![run_step(job.agent, job.logs, job.package)],
     }
 }
 
-/// The agent on the package of the job.
-pub fn run_step(job: &Job<'_>) -> Command {
-    let mut command = Command::new(job.agent);
+/// `run-step` of a package.
+pub fn run_step(agent: &Path, logs: &Path, package: &Path) -> Command {
+    let mut command = Command::new(agent);
     command
         .args(["run-step", "--log-dir"])
-        .arg(job.logs)
-        .arg(job.package);
+        .arg(logs)
+        .arg(package);
     command
 }
 

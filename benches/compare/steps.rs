@@ -38,13 +38,7 @@ impl Bench<'_> {
                 }));
                 for (i, write_logs) in [(1, "false"), (2, "true")] {
                     let logs = tempfile::tempdir_in(self.logs).unwrap();
-                    let job = Job {
-                        agent: &self.agent,
-                        logs: logs.path(),
-                        package: &package,
-                        output: &[],
-                    };
-                    let mut command = run_step(&job);
+                    let mut command = run_step(&self.agent, logs.path(), &package);
                     command
                         .env("SKYHOOK_AGENT_WRITE_LOGS", write_logs)
                         .stdout(Stdio::null());
@@ -86,13 +80,8 @@ impl Bench<'_> {
             let mut command = Command::new(&program);
             bare.push(to_first_byte(command.args([PRODUCE, "one"])));
             let logs = tempfile::tempdir_in(self.logs).unwrap();
-            let job = Job {
-                agent: &self.agent,
-                logs: logs.path(),
-                package: &package,
-                output: &[],
-            };
-            agent.push(to_first_byte(&mut run_step(&job)));
+            let mut command = run_step(&self.agent, logs.path(), &package);
+            agent.push(to_first_byte(&mut command));
         }
         let (bare, agent) = (Samples::seconds(bare), Samples::seconds(agent));
         let row = |name: &str, times: &Samples| {
@@ -157,7 +146,7 @@ impl Bench<'_> {
             let mut strace = Command::new("strace");
             // Only the agent itself: what it starts is not followed.
             strace.args(["-c", "-U", "name,calls", "-o"]).arg(&trace);
-            let command = run_step(&job);
+            let command = run_step(&self.agent, logs.path(), &package);
             strace.arg(command.get_program()).args(command.get_args());
             let done = strace.stdout(Stdio::null()).stderr(Stdio::null()).status();
             if !done.is_ok_and(|status| status.success()) {
