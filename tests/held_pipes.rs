@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -19,17 +19,7 @@ fn hold_until_noticed(watch: Watch, hold: &str) -> (support::Ran, Duration) {
     let fifo = fixture.fifo("fifo");
     fixture.options.held_notice = SOON;
     fixture.options.watch = watch;
-    let stderr = fixture.path("stderr");
-    let release = std::thread::spawn({
-        let fifo = fifo.clone();
-        move || {
-            let writer = OpenOptions::new().write(true).open(fifo).unwrap();
-            while fs::read_to_string(&stderr).unwrap().is_empty() {
-                std::thread::sleep(SOON);
-            }
-            drop(writer);
-        }
-    });
+    let release = fixture.release_when_noticed(&fifo);
     let before = thread_cpu_time();
     let ran = fixture.tee(&[
         "/program",

@@ -121,17 +121,7 @@ fn a_clock_that_goes_back_does_not_put_the_notice_off() {
     let fifo = fixture.fifo("fifo");
     fixture.clock = Leaping::by(-1);
     fixture.options.held_notice = SHORT;
-    let stderr = fixture.path("stderr");
-    let release = std::thread::spawn({
-        let fifo = fifo.clone();
-        move || {
-            let writer = OpenOptions::new().write(true).open(fifo).unwrap();
-            while fs::read_to_string(&stderr).unwrap().is_empty() {
-                std::thread::sleep(SHORT);
-            }
-            drop(writer);
-        }
-    });
+    let release = fixture.release_when_noticed(&fifo);
     let ran = fixture.tee(&["out mine", &format!("hold {fifo}")]);
     release.join().unwrap();
     assert_eq!(ran.outcome.reason, Reason::Drained);

@@ -17,6 +17,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
 use std::rc::Rc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::sys::stat::Mode;
@@ -221,6 +222,19 @@ impl Fixture {
         let path = self.path(name);
         nix::unistd::mkfifo(&path, Mode::S_IRWXU).unwrap();
         path.to_str().unwrap().to_owned()
+    }
+
+    /// Keeps a named pipe open until something is said on stderr: a file, which can
+    /// only be looked at again and again.
+    pub fn release_when_noticed(&self, fifo: &str) -> JoinHandle<()> {
+        let (fifo, stderr) = (fifo.to_owned(), self.path("stderr"));
+        std::thread::spawn(move || {
+            let writer = OpenOptions::new().write(true).open(fifo).unwrap();
+            while fs::read_to_string(&stderr).unwrap().is_empty() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            drop(writer);
+        })
     }
 
     /// A cancellation for the commands to come, and its handle.
