@@ -20,11 +20,11 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
-use skyhook_agent::chroot_exec::{LOCAL, SUBCOMMAND};
+use skyhook_agent::exec::chroot_exec::{LOCAL, SUBCOMMAND};
+use skyhook_agent::exec::tee::{self, Logs, Runner, SELF};
+use skyhook_agent::output::sink::{Console, Sink};
 use skyhook_agent::reactor::{DEFAULT_BUFFER_LIMIT, Options};
-use skyhook_agent::sink::{Console, Sink};
 use skyhook_agent::stamp::{Clock, Stamper, SystemClock};
-use skyhook_agent::tee::{self, Logs, Runner, SELF};
 
 const LINE_LEN: usize = 100;
 const LINES_PER_WRITE: usize = 10_000;

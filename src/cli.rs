@@ -7,11 +7,11 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::agent;
-use crate::chroot_exec;
-use crate::interrupt::Interrupt;
+use crate::commands::agent;
+use crate::commands::run_step;
+use crate::exec::chroot_exec;
+use crate::package::Interrupt;
 use crate::package::Mode;
-use crate::run_steps;
 
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum Request {
     /// Run as the agent of the container.
     Agent(agent::Options),
     /// Run steps of a package.
-    RunStep(run_steps::Options),
+    RunStep(run_step::Options),
     /// Become a step.
     ChrootExec {
         /// What to become, as JSON.
@@ -212,9 +212,9 @@ pub fn usage(problem: &str) -> clap::Error {
     Cli::command().error(ErrorKind::InvalidValue, problem)
 }
 
-impl From<RunStep> for run_steps::Options {
-    fn from(args: RunStep) -> run_steps::Options {
-        run_steps::Options {
+impl From<RunStep> for run_step::Options {
+    fn from(args: RunStep) -> run_step::Options {
+        run_step::Options {
             mode: args.mode,
             steps: args.steps,
             chroot: args.chroot,

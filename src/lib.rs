@@ -3,8 +3,8 @@
 //! local time, on the terminal and in log files.
 //!
 //! One command at a time, one thread, no async runtime. A byte goes
-//! pipe → [`reactor`] → [`tee`] → [`stamp`] → [`sink`] and never turns back.
-//! The modules are listed ground floor first; each uses only those before it.
+//! pipe → [`reactor`] → [`exec::tee`] → [`stamp`] → [`output::sink`] and never turns
+//! back. The modules are listed top floor first; each uses only those below it.
 
 #![deny(
     clippy::expect_used,
@@ -19,38 +19,25 @@
     allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)
 )]
 
-pub mod sys;
+pub mod cli;
 
-pub mod error;
-pub mod exit;
-pub mod python;
+pub mod commands;
+pub mod exec;
+pub mod state;
+
+pub mod package;
+
+pub mod output;
+
+pub mod host;
+
+pub mod reactor;
 
 pub mod stamp;
 
-pub mod sink;
-
-pub mod cancel;
-pub mod holders;
-pub mod orphans;
-pub mod reactor;
-
-pub mod chroot_exec;
-pub mod tee;
-
-pub mod host;
-pub mod log_file;
-pub mod step;
-
-pub mod signals;
-
 pub mod settings;
 
-pub mod package;
-pub mod state;
+pub mod system;
 
-pub mod interrupt;
-
-pub mod agent;
-pub mod run_steps;
-
-pub mod cli;
+pub mod error;
+pub mod python;

@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use skyhook_agent::cli::{self, Request};
+use skyhook_agent::commands::{agent, run_step};
 use skyhook_agent::error::Error;
+use skyhook_agent::exec::chroot_exec;
+use skyhook_agent::output::sink::Console;
 use skyhook_agent::settings::{self, Settings};
-use skyhook_agent::signals::Signals;
-use skyhook_agent::sink::Console;
-use skyhook_agent::{agent, chroot_exec, run_steps};
+use skyhook_agent::system::signals::Signals;
 
 fn main() -> ExitCode {
     let request = match cli::parse() {
@@ -47,7 +48,7 @@ fn run(request: Request, console: &mut Console) -> Result<ExitCode, Error> {
         Request::RunStep(options) => {
             let settings = Settings::from_process()?;
             let signals = Signals::of_process()?;
-            run_steps::run(&options, &settings, signals, console).map(to_exit_code)
+            run_step::run(&options, &settings, signals, console).map(to_exit_code)
         }
     }
 }

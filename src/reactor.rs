@@ -15,8 +15,8 @@
 //!   the child's exit.
 //! - No allocation per read.
 
+mod event;
 mod pipe;
-mod vocabulary;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -29,10 +29,10 @@ use mio::{Events, Interest, Poll, Token};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
-use crate::holders::{self, Holder};
-use crate::sys;
+use crate::system::pipe_writers::{self, Holder};
+use crate::system::sys;
+pub use event::{DEFAULT_BUFFER_LIMIT, Event, OnCancel, Options, Reason, Stop, Stream, Watch};
 use pipe::Pipe;
-pub use vocabulary::{DEFAULT_BUFFER_LIMIT, Event, OnCancel, Options, Reason, Stop, Stream, Watch};
 
 /// Reads taken from each stream before epoll is asked again: enough to make its
 /// cost vanish, few enough that an exit or a cancellation is seen soon.
@@ -320,7 +320,7 @@ impl Reactor {
 
     fn holders(&self) -> Vec<Holder> {
         let open = self.pipes.iter().filter(|pipe| pipe.is_open());
-        holders::of_pipes(&open.map(|pipe| pipe.inode).collect::<Vec<_>>())
+        pipe_writers::of_pipes(&open.map(|pipe| pipe.inode).collect::<Vec<_>>())
     }
 
     /// Signals the child, with its process group where it leads one, unless it has

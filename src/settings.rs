@@ -9,11 +9,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::exec::tee::{self, Runner};
+use crate::output::sink::Console;
 use crate::reactor;
-use crate::signals::Signals;
-use crate::sink::Console;
 use crate::stamp::Clock;
-use crate::tee::{self, Runner};
+use crate::system::signals::Signals;
 
 /// An environment: what steps inherit, and where `env:` arguments are looked up.
 pub type Environment = BTreeMap<OsString, OsString>;

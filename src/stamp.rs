@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 
-use crate::sys;
+use crate::system::sys;
 
 /// What stands for each maximal invalid part of UTF-8: U+FFFD.
 const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();

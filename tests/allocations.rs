@@ -9,8 +9,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use allocation_counter::{AllocationInfo, measure};
+use skyhook_agent::exec::tee::{Command, Logs};
 use skyhook_agent::stamp::{Clock, Stamper};
-use skyhook_agent::tee::{Command, Logs};
 use support::{Fixture, parse_time};
 use time::{OffsetDateTime, PrimitiveDateTime};
 

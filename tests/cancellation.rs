@@ -5,8 +5,8 @@ mod support;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use skyhook_agent::cancel::Canceller;
 use skyhook_agent::reactor::{OnCancel, Reason, Watch};
+use skyhook_agent::system::cancel::Canceller;
 use support::{Fixture, unstamp};
 
 /// Long enough that a test which waits for it would be noticed.

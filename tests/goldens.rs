@@ -8,9 +8,9 @@ use std::path::Path;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
-use skyhook_agent::log_file;
+use skyhook_agent::exec::step::{Place, Verdict, run_step};
+use skyhook_agent::output::log_file;
 use skyhook_agent::stamp::Stamper;
-use skyhook_agent::step::{Place, Verdict, run_step};
 use support::{Fixture, TestClock, golden, parse_time, step};
 use time::PrimitiveDateTime;
 

@@ -10,11 +10,12 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use skyhook_agent::cancel::Canceller;
+use skyhook_agent::exec::step::{Place, Verdict, run_step};
 use skyhook_agent::host::Root;
-use skyhook_agent::log_file::{self, Claim, LogDir};
+use skyhook_agent::output::log_file::{self, Claim, LogDir};
+use skyhook_agent::package::Step;
 use skyhook_agent::stamp::Clock;
-use skyhook_agent::step::{Place, Step, Verdict, run_step};
+use skyhook_agent::system::cancel::Canceller;
 use support::{Fixture, TestClock, names, step, unstamp};
 use time::{OffsetDateTime, PrimitiveDateTime};
 

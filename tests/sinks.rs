@@ -8,8 +8,8 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use skyhook_agent::sink::{Loss, Sink};
-use skyhook_agent::tee::Logs;
+use skyhook_agent::exec::tee::Logs;
+use skyhook_agent::output::sink::{Loss, Sink};
 use support::{Fixture, full_device, unstamp};
 
 const MIB: usize = 1 << 20;

@@ -10,10 +10,10 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 use skyhook_agent::host::Root;
-use skyhook_agent::interrupt::Interrupt;
+use skyhook_agent::package::Interrupt;
 use skyhook_agent::package::Mode;
+use skyhook_agent::package::Step;
 use skyhook_agent::state::{State, UNINSTALLED};
-use skyhook_agent::step::Step;
 use support::{Fixture, TestClock, golden, names, step};
 
 fn strings(list: &Value) -> Vec<&str> {
@@ -144,7 +144,7 @@ fn the_history_is_kept_as_the_reference_keeps_it() {
         }
         let mut console = std::mem::replace(
             &mut fixture.console,
-            skyhook_agent::sink::Console::process(),
+            skyhook_agent::output::sink::Console::process(),
         );
         let previous = with_state(&fixture, |state| {
             match (case["write"].as_bool().unwrap(), case["mode"].as_str()) {
@@ -197,7 +197,7 @@ fn a_history_of_another_shape_is_moved_aside_like_a_corrupt_one() {
         fs::write(folder.join("p.json"), json).unwrap();
         let mut console = std::mem::replace(
             &mut fixture.console,
-            skyhook_agent::sink::Console::process(),
+            skyhook_agent::output::sink::Console::process(),
         );
         let previous = with_state(&fixture, |state| state.previous_version(&mut console));
         assert_eq!(previous.unwrap(), "");
@@ -214,7 +214,7 @@ fn what_others_keep_in_the_history_stays() {
     fs::write(folder.join("p.json"), before).unwrap();
     let mut console = std::mem::replace(
         &mut fixture.console,
-        skyhook_agent::sink::Console::process(),
+        skyhook_agent::output::sink::Console::process(),
     );
     with_state(&fixture, |state| {
         state.add_version("2", &mut console).unwrap();

@@ -160,7 +160,7 @@ fn a_command_that_cannot_start_is_an_error_that_names_it() {
     let mut fixture = Fixture::new();
     let cmd = ["out x".to_owned()];
     let env = Default::default();
-    let command = skyhook_agent::tee::Command {
+    let command = skyhook_agent::exec::tee::Command {
         chroot_dir: "local".as_ref(),
         cmd: &cmd,
         copy_dir: "/copy",
@@ -171,13 +171,13 @@ fn a_command_that_cannot_start_is_an_error_that_names_it() {
     let mut runner = fixture.runner();
     runner.chroot_exec = "/no/such/program".into();
     let error = runner
-        .tee(&command, skyhook_agent::tee::Logs::none())
+        .tee(&command, skyhook_agent::exec::tee::Logs::none())
         .unwrap_err();
     assert!(error.to_string().contains("/no/such/program"), "{error}");
     runner.chroot_exec = fake_chroot_exec();
     runner.temp_dir = "/no/such/folder".into();
     let error = runner
-        .tee(&command, skyhook_agent::tee::Logs::none())
+        .tee(&command, skyhook_agent::exec::tee::Logs::none())
         .unwrap_err();
     assert!(error.to_string().contains("/no/such/folder"), "{error}");
 }

@@ -7,8 +7,8 @@ use std::path::{Component, Path};
 use serde_json::Value;
 use skyhook_agent::error::Error;
 use skyhook_agent::host::Root;
+use skyhook_agent::package::Step;
 use skyhook_agent::package::{Config, Mode};
-use skyhook_agent::step::Step;
 use tempfile::TempDir;
 
 /// The files of the package whose config.json it is.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use skyhook_agent::chroot_exec::Prepared;
+use skyhook_agent::exec::chroot_exec::Prepared;
 
 /// What the child has inherited.
 const INHERITED: [(&str, &str); 2] = [("PATH", "/inherited"), ("HOME", "/root")];

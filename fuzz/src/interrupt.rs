@@ -1,7 +1,7 @@
 //! The operator's payload.
 
 use serde_json::Value;
-use skyhook_agent::interrupt::Interrupt;
+use skyhook_agent::package::Interrupt;
 
 use super::base64;
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use skyhook_agent::host::Root;
+use skyhook_agent::package::Step;
 use skyhook_agent::python;
 use skyhook_agent::stamp::SystemClock;
 use skyhook_agent::state::State;
-use skyhook_agent::step::Step;
 
 use super::base64;
 

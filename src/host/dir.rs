@@ -12,7 +12,7 @@ use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 
-use crate::sys;
+use crate::system::sys;
 
 /// What a file is opened with to be read. A fifo has no writer to wait for.
 pub(super) const READ: OFlag = OFlag::O_RDONLY

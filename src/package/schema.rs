@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::Step;
 use super::json::{Node, Problems};
 use super::{Config, Mode};
 use crate::error::Error;
-use crate::step::Step;
 
 /// The keys of a step. Here alone an unknown one is refused.
 const STEP_KEYS: [&str; 9] = [

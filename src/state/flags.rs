@@ -8,10 +8,10 @@ use sha2::{Digest, Sha256};
 
 use super::State;
 use crate::error::Error;
-use crate::package::Mode;
+
+use crate::package::{Mode, Step};
 use crate::python;
 use crate::stamp::Iso8601;
-use crate::step::Step;
 
 /// The longest name of a file.
 const LONGEST_NAME: usize = 255;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::State;
 use crate::error::Error;
 use crate::host::Dir;
-use crate::sink::Console;
+use crate::output::sink::Console;
 use crate::stamp::Iso8601;
 
 /// The version of a package that is not there any more.

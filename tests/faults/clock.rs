@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use skyhook_agent::host::Root;
-use skyhook_agent::log_file::{Claim, KEPT, LogDir};
+use skyhook_agent::output::log_file::{Claim, KEPT, LogDir};
 use skyhook_agent::reactor::Reason;
 use skyhook_agent::stamp::{Clock, LocalZone};
 use skyhook_agent::state::State;

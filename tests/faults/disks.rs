@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use skyhook_agent::log_file;
+use skyhook_agent::output::log_file;
 use time::OffsetDateTime;
 
 use crate::notices::{dropped, log_name, lost, notices};

@@ -22,12 +22,12 @@ use std::time::Duration;
 
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
-use skyhook_agent::cancel::Cancellation;
+use skyhook_agent::exec::tee::{self, Logs, Outcome, Runner};
+use skyhook_agent::output::sink::{Console, Sink};
+use skyhook_agent::package::Step;
 use skyhook_agent::reactor;
-use skyhook_agent::sink::{Console, Sink};
 use skyhook_agent::stamp::{Clock, SystemClock};
-use skyhook_agent::step::Step;
-use skyhook_agent::tee::{self, Logs, Outcome, Runner};
+use skyhook_agent::system::cancel::Cancellation;
 use tempfile::TempDir;
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time};
 
@@ -238,7 +238,7 @@ impl Fixture {
     }
 
     /// A cancellation for the commands to come, and its handle.
-    pub fn canceller(&mut self) -> skyhook_agent::cancel::Canceller {
+    pub fn canceller(&mut self) -> skyhook_agent::system::cancel::Canceller {
         let (canceller, cancellation) = Cancellation::new().unwrap();
         self.options.cancellation = Some(Rc::new(cancellation));
         canceller

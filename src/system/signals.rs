@@ -3,10 +3,10 @@
 
 use nix::sys::signal::Signal;
 
-use crate::cancel::Cancellation;
 use crate::error::Error;
-use crate::orphans::Orphans;
-use crate::sys;
+use crate::system::cancel::Cancellation;
+use crate::system::orphans::Orphans;
+use crate::system::sys;
 
 /// The signals that cancel a run: the running step finishes, and no further one
 /// starts (contract §7.9).

@@ -17,7 +17,7 @@ use nix::unistd::{Pid, chroot, execve, getpgrp};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::sys;
+use crate::system::sys;
 
 /// The subcommand that [`run`] stands behind.
 pub const SUBCOMMAND: &str = "chroot-exec";

@@ -4,16 +4,16 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use crate::chroot_exec::LOCAL;
 use crate::error::Error;
+use crate::exec::chroot_exec::LOCAL;
+use crate::exec::step::{Place, Verdict, run_step};
 use crate::host::Root;
-use crate::log_file::{self, LogDir};
-use crate::package::{Config, Mode};
+use crate::output::log_file::{self, LogDir};
+use crate::output::sink::Console;
+use crate::package::{Config, Mode, Step};
 use crate::settings::Settings;
-use crate::signals::Signals;
-use crate::sink::Console;
 use crate::stamp::SystemClock;
-use crate::step::{Place, Step, Verdict, run_step};
+use crate::system::signals::Signals;
 
 /// What to run, as the command line has it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
-use crate::sys;
+use crate::system::sys;
 
 /// Tells when a child of this process may have ended, whoever started it.
 #[derive(Debug)]

@@ -10,13 +10,13 @@ use std::process;
 
 use tempfile::NamedTempFile;
 
-use crate::chroot_exec::{self, Control};
 use crate::error::Error;
-use crate::exit;
-use crate::holders::Holder;
+use crate::exec::chroot_exec::{self, Control};
+use crate::output::sink::{Console, Loss, Sink};
 use crate::reactor::{self, Event, OnCancel, Reactor, Reason, Stream};
-use crate::sink::{Console, Loss, Sink};
 use crate::stamp::{Clock, Stamper};
+use crate::system::exit;
+use crate::system::pipe_writers::Holder;
 
 /// The binary that runs again as chroot-exec: this one.
 pub const SELF: &str = "/proc/self/exe";

@@ -12,7 +12,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::sys;
+use crate::system::sys;
 
 /// The side that looks whether a run has been cancelled.
 #[derive(Debug)]

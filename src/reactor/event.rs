@@ -6,9 +6,9 @@ use std::process::ExitStatus;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::cancel::Cancellation;
-use crate::holders::Holder;
-use crate::orphans::Orphans;
+use crate::system::cancel::Cancellation;
+use crate::system::orphans::Orphans;
+use crate::system::pipe_writers::Holder;
 
 /// The reference's read size (contract §5).
 pub const DEFAULT_BUFFER_LIMIT: NonZeroUsize = match NonZeroUsize::new(8192) {

@@ -3,19 +3,19 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use crate::commands::interrupt;
 use crate::error::Error;
+use crate::exec::step::{Place, Verdict, run_step};
+use crate::exec::tee::Runner;
 use crate::host::{Root, copy_file, copy_tree};
-use crate::interrupt::{self, Interrupt};
-use crate::log_file::{self, LogDir};
-use crate::package::{Config, Mode};
+use crate::output::log_file::{self, LogDir};
+use crate::output::sink::Console;
+use crate::package::{Config, Interrupt, Mode, Step};
 use crate::python;
 use crate::settings::{ResourceId, Settings};
-use crate::signals::Signals;
-use crate::sink::Console;
 use crate::stamp::{Clock, SystemClock};
 use crate::state::{State, UNINSTALLED};
-use crate::step::{Place, Step, Verdict, run_step};
-use crate::tee::Runner;
+use crate::system::signals::Signals;
 
 /// Files that the operator's older versions put into the container.
 const NODE_FILES: &str = "/etc/nvidia-bootstrap/node-files";

@@ -1,0 +1,7 @@
+//! Where bytes go: the console and the log files.
+//!
+//! Promises that what a sink took is written whole and in order, and that a sink
+//! which fails costs nothing but itself (contract §10).
+
+pub mod log_file;
+pub mod sink;

@@ -1,0 +1,78 @@
+//! An interrupt, as data: what a package asks to be done to the node itself
+//! (contract §8).
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::error::Error;
+
+/// An interrupt, as the operator's JSON has it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Interrupt {
+    /// Nothing is to be done.
+    NoOp {},
+    /// The node is to be restarted.
+    NodeRestart {},
+    /// These services are to be restarted.
+    ServiceRestart {
+        /// Units, as systemctl names them.
+        services: Vec<String>,
+    },
+    /// All services are to be restarted.
+    RestartAllServices {},
+    /// Known to the operator, and nothing is to be done for it here.
+    ScriptInterrupt {},
+}
+
+impl Interrupt {
+    /// Reads the operator's payload: base64 of JSON.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where it is anything else.
+    pub fn parse(data: &str) -> Result<Interrupt, Error> {
+        let invalid = |problem: String| Error::Usage(format!("interrupt data: {problem}"));
+        let json = BASE64_STANDARD
+            .decode(data)
+            .map_err(|error| invalid(format!("expected base64: {error}")))?;
+        // Serde alone would take a list for the fields of an object, in order.
+        serde_json::from_slice::<Map<String, Value>>(&json)
+            .and_then(|fields| Interrupt::deserialize(Value::Object(fields)))
+            .map_err(|error| invalid(format!("expected an interrupt's JSON: {error}")))
+    }
+
+    /// The type, as the JSON and the flags have it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Interrupt::NoOp {} => "no_op",
+            Interrupt::NodeRestart {} => "node_restart",
+            Interrupt::ServiceRestart { .. } => "service_restart",
+            Interrupt::RestartAllServices {} => "restart_all_services",
+            Interrupt::ScriptInterrupt {} => "script_interrupt",
+        }
+    }
+
+    /// The commands to run, in order.
+    #[must_use]
+    pub fn commands(&self) -> Vec<Vec<String>> {
+        let command = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        match self {
+            Interrupt::NoOp {} | Interrupt::ScriptInterrupt {} => Vec::new(),
+            Interrupt::NodeRestart {} => vec![command(&["reboot"])],
+            Interrupt::ServiceRestart { services } => {
+                let restarts = services
+                    .iter()
+                    .map(|service| command(&["systemctl", "restart", service]));
+                std::iter::once(command(&["systemctl", "daemon-reload"]))
+                    .chain(restarts)
+                    .collect()
+            }
+            Interrupt::RestartAllServices {} => {
+                vec![command(&["service", "procps", "force-reload"])]
+            }
+        }
+    }
+}
