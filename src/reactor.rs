@@ -5,7 +5,7 @@
 //!
 //! # What it promises
 //! - Each [`Event::Read`] is what one `read` returned, at most
-//!   [`Options::buffer_limit`] bytes, handed on at once; an [`Event::Pause`] follows
+//!   [`Options::buffer_limit`] bytes, handed on at once; an [`Event::Idle`] follows
 //!   before the loop waits for anything.
 //! - Nothing is lost and nothing comes twice: a stream ends where `read` says so
 //!   (it returned 0), never because an event hinted at it.
@@ -19,6 +19,7 @@ mod event;
 mod pipe;
 
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
@@ -29,7 +30,7 @@ use mio::{Events, Interest, Poll, Token};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
-use crate::system::pipe_writers::{self, Holder};
+use crate::system::pipe_writers::{self, PipeWriter};
 use crate::system::sys;
 pub use event::{DEFAULT_BUFFER_LIMIT, Event, OnCancel, Options, Reason, Stop, Stream, Watch};
 use pipe::Pipe;
@@ -64,7 +65,7 @@ pub struct Reactor {
     /// When the child's exit was seen. It is reaped last of all, but by PID 1: until
     /// then its process id cannot be given to a process that a signal would hit.
     exited: Option<Instant>,
-    /// When [`Event::Held`] is due.
+    /// When [`Event::PipesHeldOpen`] is due.
     held_at: Option<Instant>,
     cancelled: bool,
     /// When SIGKILL follows SIGTERM.
@@ -138,7 +139,7 @@ impl Reactor {
     /// child. A child that still runs is killed then: better than leaving it
     /// behind unwatched.
     pub fn run(mut self, mut on_event: impl FnMut(Event<'_>)) -> io::Result<Stop> {
-        let outcome = self.turn(&mut on_event);
+        let outcome = self.event_loop(&mut on_event);
         if outcome.is_err() && matches!(self.has_exited(), Ok(false)) {
             self.signal(Signal::SIGKILL);
         }
@@ -153,7 +154,7 @@ impl Reactor {
         })
     }
 
-    fn turn(&mut self, on_event: &mut impl FnMut(Event<'_>)) -> io::Result<Reason> {
+    fn event_loop(&mut self, on_event: &mut impl FnMut(Event<'_>)) -> io::Result<Reason> {
         loop {
             for _ in 0..READS_PER_WAKE {
                 for pipe in self.pipes.iter_mut().filter(|pipe| pipe.ready) {
@@ -163,14 +164,14 @@ impl Reactor {
                     break;
                 }
             }
-            on_event(Event::Pause);
+            on_event(Event::Idle);
             if self.pidfd.is_none() {
-                self.look_for_exit()?;
+                self.check_exit()?;
             }
             if self.is_drained() {
                 return Ok(Reason::Drained);
             }
-            if self.meet_deadlines(on_event) {
+            if self.fire_timers(on_event).is_break() {
                 return Ok(if self.is_drained() {
                     Reason::Drained
                 } else {
@@ -205,10 +206,10 @@ impl Reactor {
             }
         }
         if child {
-            self.look_for_exit()?;
+            self.check_exit()?;
         }
         if cancel {
-            self.look_for_cancellation(on_event);
+            self.check_cancellation(on_event);
         }
         if orphans && let Some(orphans) = &self.options.orphans {
             let running = self.exited.is_none().then(|| self.child.id());
@@ -232,10 +233,10 @@ impl Reactor {
         next
     }
 
-    /// Does what is due. True when the streams are to be waited for no longer.
-    fn meet_deadlines(&mut self, on_event: &mut impl FnMut(Event<'_>)) -> bool {
+    /// Does what is due by now. Breaks when the wait for the streams is over.
+    fn fire_timers(&mut self, on_event: &mut impl FnMut(Event<'_>)) -> ControlFlow<()> {
         if self.exited.is_none() && self.kill_at.is_none() {
-            return false;
+            return ControlFlow::Continue(());
         }
         let now = Instant::now();
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
@@ -249,23 +250,23 @@ impl Reactor {
                 pipe.read_what_is_there(&mut self.buffer, on_event);
             }
             if !self.is_drained() {
-                on_event(Event::GivenUp(&self.holders()));
+                on_event(Event::GivenUp(&self.pipe_writers()));
             }
-            return true;
+            return ControlFlow::Break(());
         }
         if is_due(self.held_at) {
-            let holders = self.holders();
-            // Nobody there, and still something to read: it is the sinks that
-            // are slow. Ask again later.
-            let is_behind = holders.is_empty() && self.any_ready();
+            let writers = self.pipe_writers();
+            // No writer is left, and there is still something to read: it is the
+            // sinks that are slow. Ask again later.
+            let is_behind = writers.is_empty() && self.any_ready();
             self.held_at = now
                 .checked_add(self.options.held_notice)
                 .filter(|_| is_behind);
             if !is_behind {
-                on_event(Event::Held(&holders));
+                on_event(Event::PipesHeldOpen(&writers));
             }
         }
-        false
+        ControlFlow::Continue(())
     }
 
     /// Whether the child has exited; it stays there to be reaped.
@@ -273,7 +274,7 @@ impl Reactor {
         Ok(sys::exited_child(Some(self.child.id()))?.is_some())
     }
 
-    fn look_for_exit(&mut self) -> io::Result<()> {
+    fn check_exit(&mut self) -> io::Result<()> {
         if self.exited.is_none() && self.has_exited()? {
             let now = Instant::now();
             self.exited = Some(now);
@@ -290,7 +291,7 @@ impl Reactor {
         Ok(())
     }
 
-    fn look_for_cancellation(&mut self, on_event: &mut impl FnMut(Event<'_>)) {
+    fn check_cancellation(&mut self, on_event: &mut impl FnMut(Event<'_>)) {
         let cancellation = self.options.cancellation.as_ref();
         if self.cancelled || !cancellation.is_some_and(|c| c.is_cancelled()) {
             return;
@@ -318,7 +319,7 @@ impl Reactor {
         self.exited.is_some() && !self.pipes.iter().any(Pipe::is_open)
     }
 
-    fn holders(&self) -> Vec<Holder> {
+    fn pipe_writers(&self) -> Vec<PipeWriter> {
         let open = self.pipes.iter().filter(|pipe| pipe.is_open());
         pipe_writers::of_pipes(&open.map(|pipe| pipe.inode).collect::<Vec<_>>())
     }

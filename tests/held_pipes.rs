@@ -148,7 +148,7 @@ fn a_child_that_runs_long_brings_no_notice() {
     let reactor = Reactor::spawn(sleep, options).unwrap();
     let mut notices = 0;
     reactor
-        .run(|event| notices += u32::from(matches!(event, Event::Held(_))))
+        .run(|event| notices += u32::from(matches!(event, Event::PipesHeldOpen(_))))
         .unwrap();
     assert_eq!(notices, 0);
 }
@@ -165,7 +165,7 @@ fn slow_to_read(options: Options) -> (Vec<String>, Reason) {
     let stop = Reactor::spawn(head, options)
         .unwrap()
         .run(|event| match event {
-            Event::Held(_) | Event::GivenUp(_) => said.push(format!("{event:?}")),
+            Event::PipesHeldOpen(_) | Event::GivenUp(_) => said.push(format!("{event:?}")),
             _ => {}
         });
     (said, stop.unwrap().reason)

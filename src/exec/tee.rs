@@ -16,7 +16,7 @@ use crate::output::sink::{Console, Loss, Sink};
 use crate::reactor::{self, Event, OnCancel, Reactor, Reason, Stream};
 use crate::stamp::{Clock, Stamper};
 use crate::system::exit;
-use crate::system::pipe_writers::Holder;
+use crate::system::pipe_writers::PipeWriter;
 
 /// The binary that runs again as chroot-exec: this one.
 pub const SELF: &str = "/proc/self/exe";
@@ -187,13 +187,13 @@ impl Runner<'_> {
             stdout: Stamper::new("[out]"),
             stderr: Stamper::new("[err]"),
             // Room for a read more, so that it grows for none but the shortest lines.
-            stamped: Vec::with_capacity(2 * HELD_BACK),
+            stamped: Vec::with_capacity(2 * FLUSH_THRESHOLD),
             stream: Stream::Stdout,
         };
         let stop = reactor.run(|event| match event {
             Event::Read(stream, bytes) => relay.read(stream, Ok(bytes)),
             Event::ReadError(stream, error) => relay.read(stream, Err(error)),
-            Event::Pause => relay.flush(),
+            Event::Idle => relay.flush(),
             Event::End(_) => {}
             Event::Cancelled => relay.notice(&match on_cancel {
                 OnCancel::LetFinish => {
@@ -201,17 +201,17 @@ impl Runner<'_> {
                 }
                 OnCancel::Terminate { .. } => format!("cancelled: ending {program}"),
             }),
-            Event::Held(holders) => {
-                let holders = list(holders);
+            Event::PipesHeldOpen(writers) => {
+                let writers = list(writers);
                 relay.notice(&format!(
                     "{program} ended {held_for:?} ago, but its output is held open by \
-                     {holders}; waiting for that to end"
+                     {writers}; waiting for that to end"
                 ));
             }
-            Event::GivenUp(holders) => {
-                let holders = list(holders);
+            Event::GivenUp(writers) => {
+                let writers = list(writers);
                 relay.notice(&format!(
-                    "{program} has ended, but its output is held open by {holders}; \
+                    "{program} has ended, but its output is held open by {writers}; \
                      not waiting any longer, what is still written there is lost"
                 ));
             }
@@ -225,7 +225,7 @@ impl Runner<'_> {
 /// The way from reads to sinks.
 ///
 /// While a stream has more at hand, what was stamped is kept back up to
-/// [`HELD_BACK`] bytes, and one write to each sink does for several reads. That
+/// [`FLUSH_THRESHOLD`] bytes, and one write to each sink does for several reads. That
 /// is where most of the time goes otherwise.
 struct Relay<'a> {
     console: &'a mut Console,
@@ -241,7 +241,7 @@ struct Relay<'a> {
 }
 
 /// When what was stamped is written although more is at hand.
-const HELD_BACK: usize = 64 << 10;
+const FLUSH_THRESHOLD: usize = 64 << 10;
 
 impl Relay<'_> {
     fn read(&mut self, stream: Stream, read: io::Result<&[u8]>) {
@@ -257,7 +257,7 @@ impl Relay<'_> {
             Ok(bytes) => stamper.stamp(bytes, self.clock.local(), &mut self.stamped),
             Err(error) => stamper.stamp_error(&error, self.clock.local(), &mut self.stamped),
         }
-        if self.stamped.len() >= HELD_BACK {
+        if self.stamped.len() >= FLUSH_THRESHOLD {
             self.flush();
         }
     }
@@ -284,10 +284,10 @@ impl Relay<'_> {
     }
 }
 
-fn list(holders: &[Holder]) -> String {
-    if holders.is_empty() {
+fn list(writers: &[PipeWriter]) -> String {
+    if writers.is_empty() {
         return "processes that /proc does not show".to_owned();
     }
-    let holders: Vec<String> = holders.iter().map(Holder::to_string).collect();
-    holders.join(", ")
+    let writers: Vec<String> = writers.iter().map(PipeWriter::to_string).collect();
+    writers.join(", ")
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::system::cancel::Cancellation;
 use crate::system::orphans::Orphans;
-use crate::system::pipe_writers::Holder;
+use crate::system::pipe_writers::PipeWriter;
 
 /// The reference's read size (contract §5).
 pub const DEFAULT_BUFFER_LIMIT: NonZeroUsize = match NonZeroUsize::new(8192) {
@@ -30,23 +30,23 @@ pub enum Stream {
 pub enum Event<'a> {
     /// One read of a stream brought these bytes, never none.
     Read(Stream, &'a [u8]),
-    /// No more is at hand: whoever held reads back to write several at once
-    /// writes them now. Comes behind every read that was not a full buffer, and
+    /// No more is at hand: reads that were kept back, to be written together,
+    /// are written now. Comes after every read that was not a full buffer, and
     /// before the loop waits for anything; not at the end of the run.
-    Pause,
+    Idle,
     /// A read failed, which ends the stream.
     ReadError(Stream, io::Error),
     /// The stream is at its end. Comes once for each stream that was not
-    /// given up, also behind a `ReadError`.
+    /// given up, after a `ReadError` too.
     End(Stream),
     /// The run was cancelled; comes once. What follows is [`OnCancel`].
     Cancelled,
     /// The child exited [`Options::held_notice`] ago and these processes keep
     /// its output open; comes at most once. Empty where /proc does not tell.
-    Held(&'a [Holder]),
+    PipesHeldOpen(&'a [PipeWriter]),
     /// The wait for the end of these streams is over: what is still written
     /// there is lost. Comes at most once, right before the run ends.
-    GivenUp(&'a [Holder]),
+    GivenUp(&'a [PipeWriter]),
 }
 
 /// What a cancellation does to the child.
@@ -81,7 +81,7 @@ pub enum Watch {
 pub struct Options {
     /// The most bytes of one read (`SKYHOOK_AGENT_BUFFER_LIMIT`).
     pub buffer_limit: NonZeroUsize,
-    /// How long after the child's exit [`Event::Held`] comes.
+    /// How long after the child's exit [`Event::PipesHeldOpen`] comes.
     pub held_notice: Duration,
     /// How long after the child's exit the streams are waited for; `None`: until
     /// they end (`SKYHOOK_AGENT_DRAIN_TIMEOUT`).

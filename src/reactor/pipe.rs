@@ -30,8 +30,8 @@ impl Pipe {
     /// A pipe whose reading end is in the loop, and its writing end for a child.
     pub(super) fn new(stream: Stream, token: Token, poll: &Poll) -> io::Result<(Pipe, Stdio)> {
         let (writer, mut receiver) = pipe::new()?;
-        // The child's programs expect to block. The reading end, which nobody
-        // shares with us, stays as it is.
+        // The child's programs expect to block. The reading end, which is this
+        // process's alone, stays as it is.
         writer.set_nonblocking(false)?;
         poll.registry()
             .register(&mut receiver, token, Interest::READABLE)?;
@@ -64,7 +64,7 @@ impl Pipe {
             Ok(len) => {
                 on_event(Event::Read(self.stream, buffer.get(..len).unwrap_or(b"")));
                 if len < buffer.len() {
-                    on_event(Event::Pause);
+                    on_event(Event::Idle);
                 }
                 return len;
             }
@@ -87,8 +87,8 @@ impl Pipe {
         on_event(Event::End(self.stream));
     }
 
-    /// Reads what the pipe holds by now, and no more: whoever keeps it open may
-    /// write for ever, but all that an exited child wrote is in there.
+    /// Reads what the pipe holds by now, and no more: a process that keeps it open
+    /// may write for ever, but all that an exited child wrote is in there.
     pub(super) fn read_what_is_there(
         &mut self,
         buffer: &mut [u8],
@@ -98,7 +98,7 @@ impl Pipe {
             return;
         };
         let capacity = fcntl(receiver.as_fd(), FcntlArg::F_GETPIPE_SZ).unwrap_or(0);
-        // One more than it can hold, to see the end behind a full pipe.
+        // One more than it can hold, to see the end after a full pipe.
         let mut left = usize::try_from(capacity).unwrap_or(0).saturating_add(1);
         self.ready = true;
         while self.ready && left > 0 {

@@ -1,4 +1,4 @@
-//! Which processes hold a pipe's writing end: what an operator needs to know
+//! Finds the processes that can still write to a pipe. An operator needs them
 //! when a step has exited and its output has not ended (contract §10).
 
 use std::fmt;
@@ -8,14 +8,14 @@ use std::path::Path;
 
 /// A process that can still write to a step's output.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub struct PipeWriter {
     /// Its process id, as this process's /proc has it.
     pub pid: u32,
     /// Its short name (/proc/PID/comm).
     pub name: String,
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for PipeWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.pid, self.name)
     }
@@ -24,30 +24,30 @@ impl fmt::Display for Holder {
 /// The processes that have one of the pipes `inodes` open for writing, by
 /// process id.
 ///
-/// Only those that /proc shows to this process, which may be none: somebody
-/// else's descriptors are hidden from an ordinary user, and processes outside
-/// the pid namespace from everybody.
+/// Only those that /proc shows to this process, which may be none: it hides the
+/// descriptors of other users' processes from an ordinary user, and processes
+/// outside the pid namespace from everyone.
 #[must_use]
-pub fn of_pipes(inodes: &[u64]) -> Vec<Holder> {
+pub fn of_pipes(inodes: &[u64]) -> Vec<PipeWriter> {
     let links: Vec<String> = inodes.iter().map(|i| format!("pipe:[{i}]")).collect();
     let Ok(processes) = fs::read_dir("/proc") else {
         return Vec::new();
     };
-    let mut holders: Vec<Holder> = processes
+    let mut writers: Vec<PipeWriter> = processes
         .flatten()
         .filter_map(|process| {
             let pid = process.file_name().to_str()?.parse().ok()?;
-            holds_one(&process.path(), &links).then(|| Holder {
+            writes_to_one(&process.path(), &links).then(|| PipeWriter {
                 pid,
                 name: name_of(&process.path()),
             })
         })
         .collect();
-    holders.sort_by_key(|holder| holder.pid);
-    holders
+    writers.sort_by_key(|writer| writer.pid);
+    writers
 }
 
-fn holds_one(process: &Path, links: &[String]) -> bool {
+fn writes_to_one(process: &Path, links: &[String]) -> bool {
     let Ok(descriptors) = fs::read_dir(process.join("fd")) else {
         return false;
     };
