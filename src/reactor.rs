@@ -22,7 +22,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -32,7 +32,7 @@ use nix::unistd::Pid;
 
 use crate::system::pipe_writers::{self, PipeWriter};
 use crate::system::sys;
-pub use event::{DEFAULT_BUFFER_LIMIT, Event, OnCancel, Options, Reason, Stop, Stream, Watch};
+pub use event::{Event, Options, Stream, Watch};
 use pipe::Pipe;
 
 /// Reads taken from each stream before epoll is asked again: enough to make its
@@ -62,14 +62,12 @@ pub struct Reactor {
     child: Child,
     pidfd: Option<OwnedFd>,
     options: Options,
-    /// When the child's exit was seen. It is reaped last of all, but by PID 1: until
-    /// then its process id cannot be given to a process that a signal would hit.
+    /// When the child's exit was seen. It is reaped last of all, except by PID 1:
+    /// until then its process id cannot be given to another process.
     exited: Option<Instant>,
     /// When [`Event::PipesHeldOpen`] is due.
     held_at: Option<Instant>,
     cancelled: bool,
-    /// When SIGKILL follows SIGTERM.
-    kill_at: Option<Instant>,
     /// When the streams of an exited child are waited for no longer.
     give_up_at: Option<Instant>,
 }
@@ -126,7 +124,6 @@ impl Reactor {
             exited: None,
             held_at: None,
             cancelled: false,
-            kill_at: None,
             give_up_at: None,
         })
     }
@@ -138,23 +135,21 @@ impl Reactor {
     /// Where epoll fails, or something else in this process has reaped the
     /// child. A child that still runs is killed then: better than leaving it
     /// behind unwatched.
-    pub fn run(mut self, mut on_event: impl FnMut(Event<'_>)) -> io::Result<Stop> {
+    pub fn run(mut self, mut on_event: impl FnMut(Event<'_>)) -> io::Result<ExitStatus> {
         let outcome = self.event_loop(&mut on_event);
         if outcome.is_err() && matches!(self.has_exited(), Ok(false)) {
-            self.signal(Signal::SIGKILL);
+            self.kill();
         }
         let status = self.child.wait();
         if let Some(orphans) = &self.options.orphans {
             // Those that ended since.
             orphans.reap(None);
         }
-        Ok(Stop {
-            reason: outcome?,
-            status: status?,
-        })
+        outcome?;
+        status
     }
 
-    fn event_loop(&mut self, on_event: &mut impl FnMut(Event<'_>)) -> io::Result<Reason> {
+    fn event_loop(&mut self, on_event: &mut impl FnMut(Event<'_>)) -> io::Result<()> {
         loop {
             for _ in 0..READS_PER_WAKE {
                 for pipe in self.pipes.iter_mut().filter(|pipe| pipe.ready) {
@@ -168,15 +163,8 @@ impl Reactor {
             if self.pidfd.is_none() {
                 self.check_exit()?;
             }
-            if self.is_drained() {
-                return Ok(Reason::Drained);
-            }
-            if self.fire_timers(on_event).is_break() {
-                return Ok(if self.is_drained() {
-                    Reason::Drained
-                } else {
-                    Reason::GivenUp
-                });
+            if self.is_drained() || self.fire_timers(on_event).is_break() {
+                return Ok(());
             }
             self.wait(on_event)?;
         }
@@ -224,8 +212,7 @@ impl Reactor {
         if self.any_ready() {
             return Some(Duration::ZERO);
         }
-        let deadlines = [self.kill_at, self.held_at, self.exited.and(self.give_up_at)];
-        let next = deadlines.into_iter().flatten().min();
+        let next = [self.held_at, self.give_up_at].into_iter().flatten().min();
         let next = next.map(|at| at.saturating_duration_since(Instant::now()));
         if self.pidfd.is_none() && self.exited.is_none() {
             return Some(next.map_or(POLL_INTERVAL, |next| next.min(POLL_INTERVAL)));
@@ -235,17 +222,12 @@ impl Reactor {
 
     /// Does what is due by now. Breaks when the wait for the streams is over.
     fn fire_timers(&mut self, on_event: &mut impl FnMut(Event<'_>)) -> ControlFlow<()> {
-        if self.exited.is_none() && self.kill_at.is_none() {
+        if self.exited.is_none() {
             return ControlFlow::Continue(());
         }
         let now = Instant::now();
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        if is_due(self.kill_at) {
-            self.kill_at = None;
-            self.signal(Signal::SIGKILL);
-            self.give_up_at = earliest(self.give_up_at, now.checked_add(self.grace()));
-        }
-        if is_due(self.exited.and(self.give_up_at)) {
+        if is_due(self.give_up_at) {
             for pipe in &mut self.pipes {
                 pipe.read_what_is_there(&mut self.buffer, on_event);
             }
@@ -280,12 +262,11 @@ impl Reactor {
             self.exited = Some(now);
             if self.options.orphans.is_some() {
                 // It would stand in front of the orphans for as long as its output
-                // is held open. The status is kept; see also `signal`.
+                // is held open. The child keeps the status.
                 self.child.wait()?;
             }
             let timeout = self.options.drain_timeout;
-            let give_up_at = timeout.and_then(|timeout| now.checked_add(timeout));
-            self.give_up_at = earliest(self.give_up_at, give_up_at);
+            self.give_up_at = timeout.and_then(|timeout| now.checked_add(timeout));
             self.held_at = now.checked_add(self.options.held_notice);
         }
         Ok(())
@@ -293,21 +274,9 @@ impl Reactor {
 
     fn check_cancellation(&mut self, on_event: &mut impl FnMut(Event<'_>)) {
         let cancellation = self.options.cancellation.as_ref();
-        if self.cancelled || !cancellation.is_some_and(|c| c.is_cancelled()) {
-            return;
-        }
-        self.cancelled = true;
-        on_event(Event::Cancelled);
-        if let OnCancel::Terminate { grace } = self.options.on_cancel {
-            self.signal(Signal::SIGTERM);
-            self.kill_at = Instant::now().checked_add(grace);
-        }
-    }
-
-    fn grace(&self) -> Duration {
-        match self.options.on_cancel {
-            OnCancel::LetFinish => Duration::ZERO,
-            OnCancel::Terminate { grace } => grace,
+        if !self.cancelled && cancellation.is_some_and(|c| c.is_cancelled()) {
+            self.cancelled = true;
+            on_event(Event::Cancelled);
         }
     }
 
@@ -324,20 +293,16 @@ impl Reactor {
         pipe_writers::of_pipes(&open.map(|pipe| pipe.inode).collect::<Vec<_>>())
     }
 
-    /// Signals the child, with its process group where it leads one, unless it has
-    /// been reaped: somebody else may have its id then.
-    fn signal(&self, signal: Signal) {
-        if self.exited.is_some() && self.options.orphans.is_some() {
-            return;
-        }
+    /// Kills the child, with its process group where it leads one.
+    fn kill(&self) {
         let Ok(pid) = i32::try_from(self.child.id()).map(Pid::from_raw) else {
             return;
         };
-        // The only failure left is that nothing of it is left to signal.
+        // The only failure left is that it has just exited.
         let _ = if self.options.own_group {
-            killpg(pid, signal)
+            killpg(pid, Signal::SIGKILL)
         } else {
-            kill(pid, signal)
+            kill(pid, Signal::SIGKILL)
         };
     }
 }
@@ -345,8 +310,4 @@ impl Reactor {
 fn watch(poll: &Poll, fd: BorrowedFd<'_>, token: Token) -> io::Result<()> {
     poll.registry()
         .register(&mut SourceFd(&fd.as_raw_fd()), token, Interest::READABLE)
-}
-
-fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
-    [a, b].into_iter().flatten().min()
 }

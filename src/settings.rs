@@ -15,6 +15,13 @@ use crate::reactor;
 use crate::stamp::Clock;
 use crate::system::signals::Signals;
 
+/// The most bytes of one read unless the environment says otherwise: as many as
+/// the reference reads (contract §5).
+pub const DEFAULT_BUFFER_LIMIT: NonZeroUsize = match NonZeroUsize::new(8192) {
+    Some(limit) => limit,
+    None => NonZeroUsize::MIN,
+};
+
 /// An environment: what steps inherit, and where `env:` arguments are looked up.
 pub type Environment = BTreeMap<OsString, OsString>;
 
@@ -103,7 +110,7 @@ impl Settings {
                 "a whole number of bytes, 1 or more",
                 |value| value.trim().parse().ok(),
             )?
-            .unwrap_or(reactor::DEFAULT_BUFFER_LIMIT),
+            .unwrap_or(DEFAULT_BUFFER_LIMIT),
             drain_timeout: parse(
                 "SKYHOOK_AGENT_DRAIN_TIMEOUT",
                 get,
@@ -170,13 +177,13 @@ impl Settings {
         clock: &'a dyn Clock,
         signals: Signals,
     ) -> Runner<'a> {
-        Runner {
+        Runner::new(
             console,
             clock,
-            chroot_exec: tee::SELF.into(),
-            temp_dir: self.temp_dir.clone(),
-            reactor: self.reactor_options(signals),
-        }
+            tee::SELF.into(),
+            self.temp_dir.clone(),
+            self.reactor_options(signals),
+        )
     }
 
     fn reactor_options(&self, signals: Signals) -> reactor::Options {

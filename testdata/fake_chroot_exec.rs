@@ -14,26 +14,22 @@
 //! | `mib N` | writes N MiB of 64-byte lines to each stream, taking turns |
 //! | `control` | writes the control file as it is to stdout |
 //! | `hold FIFO` | leaves a process behind that keeps both pipes until FIFO's writer closes |
-//! | `hold-apart FIFO` | the same in a process group of its own |
 //! | `babble` | leaves a process behind that writes to stdout until it cannot |
 //! | `tell FIFO` | opens FIFO for writing and closes it: a sign to the test |
 //! | `await FIFO` | waits until FIFO's writer closes |
 //! | `close-out` | closes stdout |
-//! | `ignore-term` | ignores SIGTERM from here on, by blocking it |
-//! | `term` | waits for SIGTERM |
 //! | `exit N`, `kill N` | ends with code N, or by signal N |
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio, exit};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 fn main() -> io::Result<()> {
@@ -81,16 +77,10 @@ fn play(control: &str) -> io::Result<()> {
             }
             "mib" => write_mib(rest.parse().expect("a number"))?,
             "control" => write(io::stdout().as_fd(), control.as_bytes())?,
-            "hold" | "hold-apart" | "babble" => leave_behind(word, rest)?,
+            "hold" | "babble" => leave_behind(word, rest)?,
             "tell" => drop(OpenOptions::new().write(true).open(rest)?),
             "await" => wait_for_close(rest)?,
             "close-out" => nix::unistd::close(1)?,
-            "ignore-term" => SigSet::from(Signal::SIGTERM).thread_block()?,
-            "term" => {
-                let term = SigSet::from(Signal::SIGTERM);
-                term.thread_block()?;
-                term.wait()?;
-            }
             "exit" => exit(rest.parse().expect("a number")),
             "kill" => {
                 let signal: i32 = rest.parse().expect("a number");
@@ -133,8 +123,7 @@ fn leave_behind(word: &str, fifo: &str) -> io::Result<()> {
     let mut command = Command::new("/proc/self/exe");
     match word {
         "babble" => command.arg("babble"),
-        "hold" => command.args(["hold", fifo]),
-        _ => command.args(["hold", fifo]).process_group(0),
+        _ => command.args(["hold", fifo]),
     };
     command.stdin(Stdio::null()).spawn()?;
     Ok(())

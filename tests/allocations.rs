@@ -81,8 +81,8 @@ fn run(script: &str) -> (usize, AllocationInfo) {
     };
     let mut runner = fixture.runner();
     let allocations = measure(|| {
-        let outcome = runner.tee(&command, Logs::none()).unwrap();
-        assert_eq!(outcome.code, 0);
+        let code = runner.tee(&command, Logs::none()).unwrap();
+        assert_eq!(code, 0);
     });
     (reads.0.get() as usize, allocations)
 }

@@ -99,7 +99,7 @@ fn a_whole_tee_run_writes_the_reference_s_log_file() {
         assert_eq!(log, expected, "{name}");
         assert_eq!(console, expected, "{name}");
         assert_eq!(other, ["", ""], "{name}");
-        assert_eq!(result.outcome.code, 0, "{name}");
+        assert_eq!(result.code, 0, "{name}");
         ran += 1;
     }
     assert!(ran > 50, "only {ran} cases ran");

@@ -15,8 +15,7 @@ use skyhook_agent::host::Root;
 use skyhook_agent::output::log_file::{self, Claim, LogDir};
 use skyhook_agent::package::Step;
 use skyhook_agent::stamp::Clock;
-use skyhook_agent::system::cancel::Canceller;
-use support::{Fixture, TestClock, names, step, unstamp};
+use support::{Canceller, Fixture, TestClock, names, step, unstamp};
 use time::{OffsetDateTime, PrimitiveDateTime};
 
 fn root() -> Root {
@@ -327,9 +326,8 @@ fn logs_are_reaped_also_where_the_step_cannot_be_started() {
         }),
     };
     for _ in 0..8 {
-        let mut runner = fixture.runner();
-        runner.temp_dir = "/no/such/folder".into();
-        let error = run_step(&step("a", &[]), &place, |_| None, &mut runner).unwrap_err();
+        fixture.temp_dir = "/no/such/folder".into();
+        let error = run_step(&step("a", &[]), &place, |_| None, &mut fixture.runner()).unwrap_err();
         assert!(error.to_string().contains("/no/such/folder"), "{error}");
     }
     assert_eq!(names(&dir).len(), 2 * log_file::KEPT);

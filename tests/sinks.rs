@@ -9,7 +9,7 @@ use std::path::Path;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use skyhook_agent::exec::tee::Logs;
-use skyhook_agent::output::sink::{Loss, Sink};
+use skyhook_agent::output::sink::Sink;
 use support::{Fixture, full_device, unstamp};
 
 const MIB: usize = 1 << 20;
@@ -23,24 +23,17 @@ fn a_full_log_disk_costs_that_log_alone() {
         stderr: Sink::file(&err_log, File::create(&err_log).unwrap()),
     };
     let ran = fixture.tee_into(&["mib 1", "exit 5"], logs);
-    assert_eq!(ran.outcome.code, 5);
+    assert_eq!(ran.code, 5);
     assert_eq!(unstamp("[out]", &ran.stdout).len(), MIB);
     assert_eq!(unstamp("[err]", &ran.err_log).len(), MIB);
-    let bytes = ran.stdout.len() as u64;
-    assert_eq!(
-        ran.outcome.losses,
-        [Loss {
-            sink: "/full/log".to_owned(),
-            bytes
-        }],
-        "all that stdout got"
-    );
+    let bytes = ran.stdout.len();
     let notices: Vec<&str> = agents_lines(&ran.stderr);
     assert_eq!(notices.len(), 2, "{notices:?}");
     assert!(notices[0].starts_with("skyhook-agent: cannot write to /full/log: No space left"));
     assert_eq!(
         notices[1],
-        format!("skyhook-agent: {bytes} bytes lost on /full/log")
+        format!("skyhook-agent: {bytes} bytes lost on /full/log"),
+        "all that stdout got"
     );
 }
 
@@ -51,7 +44,11 @@ fn a_full_console_costs_no_log() {
     let ran = fixture.tee(&["mib 1"]);
     assert_eq!(unstamp("[out]", &ran.log).len(), MIB);
     assert_eq!(unstamp("[err]", &ran.err_log).len(), MIB);
-    assert_eq!(ran.outcome.losses.len(), 1);
+    let loss = format!("{} bytes lost on stdout", ran.log.len());
+    assert_eq!(fixture.console.stdout.loss(), Some(loss), "all of the log");
+    let notices = agents_lines(&ran.stderr);
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    assert!(notices[0].starts_with("skyhook-agent: cannot write to stdout: No space left"));
 }
 
 #[test]
@@ -65,8 +62,9 @@ fn with_every_sink_gone_the_child_still_finishes() {
         stderr: full(),
     };
     let ran = fixture.tee_into(&["mib 4", "exit 3"], logs);
-    assert_eq!(ran.outcome.code, 3);
-    assert_eq!(ran.outcome.losses.len(), 4);
+    assert_eq!(ran.code, 3);
+    assert!(fixture.console.stdout.loss().is_some());
+    assert!(fixture.console.stderr.loss().is_some());
 }
 
 #[test]
@@ -80,10 +78,11 @@ fn a_reader_that_leaves_costs_its_pipe_alone() {
     let leaves = std::thread::spawn(move || reader.read_exact(&mut [0; 10_000]).unwrap());
     let ran = fixture.tee(&["mib 1", "exit 4"]);
     leaves.join().unwrap();
-    assert_eq!(ran.outcome.code, 4);
+    assert_eq!(ran.code, 4);
     assert_eq!(unstamp("[out]", &ran.log).len(), MIB);
-    assert_eq!(ran.outcome.losses.len(), 1);
-    assert!(agents_lines(&ran.stderr)[0].contains("cannot write to stdout: Broken pipe"));
+    let notices = agents_lines(&ran.stderr);
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    assert!(notices[0].contains("cannot write to stdout: Broken pipe"));
 }
 
 /// Somebody else who shares stdout may have made it non-blocking, as node.js
@@ -116,7 +115,7 @@ fn a_non_blocking_stdout_with_a_slow_reader_gets_everything() {
     let read = String::from_utf8(slow.join().unwrap()).unwrap();
     assert_eq!(unstamp("[out]", &ran.log).len(), 6 * MIB);
     assert!(read == ran.log, "the pipe's reader got what the log got");
-    assert_eq!(ran.outcome.losses, []);
+    assert_eq!(ran.stderr, ran.err_log, "nothing is said of it");
 }
 
 #[test]
@@ -126,7 +125,7 @@ fn a_failed_sink_gives_one_notice_and_counts_what_it_lost() {
     let notice = sink.write(b"12345").unwrap();
     assert!(notice.starts_with("cannot write to /var/log/x: No space left on device"));
     assert_eq!(sink.write(b"678"), None);
-    assert_eq!(sink.lost(), 8);
+    assert_eq!(sink.loss().unwrap(), "8 bytes lost on /var/log/x");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
-use skyhook_agent::reactor::DEFAULT_BUFFER_LIMIT;
+use skyhook_agent::settings::DEFAULT_BUFFER_LIMIT;
 use skyhook_agent::stamp::{Clock, Stamper, SystemClock};
 
 /// The first argument of a step.

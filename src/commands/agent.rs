@@ -220,14 +220,14 @@ impl<'a> Run<'a> {
         let steps = config.modes.remove(&mode).unwrap_or_default();
         if steps.is_empty() {
             let notice = format!("there are no steps for mode {mode}");
-            runner.console.notice(&notice);
+            runner.console().notice(&notice);
         }
 
         let mut failed = Vec::new();
         for step in &steps {
             if runner.is_cancelled() {
                 let notice = format!("cancelled: {} does not start", step.path);
-                runner.console.notice(&notice);
+                runner.console().notice(&notice);
                 return Ok(false);
             }
             // Its name goes by the config, not by the versions of an upgrade.
@@ -241,7 +241,7 @@ impl<'a> Run<'a> {
                 });
                 continue;
             }
-            if state.is_set(&flag)? && self.skips(step, &state.shown(&flag), runner.console) {
+            if state.is_set(&flag)? && self.skips(step, &state.shown(&flag), runner.console()) {
                 continue;
             }
             print_header(mode, step, runner);
@@ -255,7 +255,7 @@ impl<'a> Run<'a> {
         }
         match mode {
             Mode::ApplyCheck | Mode::UpgradeCheck => {
-                state.add_version(state.version, runner.console)?;
+                state.add_version(state.version, runner.console())?;
             }
             Mode::UninstallCheck => {
                 // The flags first: left behind, they would have a package that is
@@ -263,7 +263,7 @@ impl<'a> Run<'a> {
                 for step in steps.iter().chain(config.modes.values().flatten()) {
                     state.clear(&state.flag(step))?;
                 }
-                state.add_version(UNINSTALLED, runner.console)?;
+                state.add_version(UNINSTALLED, runner.console())?;
             }
             _ => {}
         }
@@ -280,7 +280,7 @@ impl<'a> Run<'a> {
     ) -> Result<Step, Error> {
         let mut step = step.clone();
         if matches!(self.mode, Mode::Upgrade | Mode::UpgradeCheck) {
-            let previous = state.previous_version(runner.console)?;
+            let previous = state.previous_version(runner.console())?;
             let current = state.version.to_owned();
             if step.upgrade_step {
                 step.arguments.extend([previous.clone(), current.clone()]);
@@ -358,7 +358,7 @@ impl<'a> Run<'a> {
 /// The line in front of a step.
 fn print_header(mode: Mode, step: &Step, runner: &mut Runner<'_>) {
     let idempotence = if step.idempotence { "Disabled" } else { "Auto" };
-    runner.console.print(&format!(
+    runner.console().print(&format!(
         "{mode} {} {} {} Idempotence.{idempotence} {}",
         step.path,
         python::strings(&step.arguments),

@@ -48,7 +48,7 @@ pub fn run(
         let id = format!("{}_{i}", interrupt.name());
         let flag = state.interrupt_flag(resource, &id);
         if state.is_set(&flag)? {
-            runner.console.print(&format!(
+            runner.console().print(&format!(
                 "Skipping interrupt {id} because it was already run for {resource}"
             ));
             continue;
@@ -58,7 +58,7 @@ pub fn run(
         if runner.is_cancelled() {
             claim.into_iter().for_each(Claim::discard);
             runner
-                .console
+                .console()
                 .notice(&format!("cancelled: interrupt {id} does not start"));
             return Ok(false);
         }
@@ -76,7 +76,7 @@ pub fn run(
             write_cmds: true,
         };
         let code = match runner.tee(&command, claim.map_or_else(Logs::none, Logs::from)) {
-            Ok(outcome) => outcome.code,
+            Ok(code) => code,
             // It has begun, and how it ends nobody will know.
             Err(error @ Error::Lost { .. }) => return Err(error),
             Err(error) => return Err(take_back(&flag, error, state, runner)),
@@ -90,7 +90,7 @@ pub fn run(
         if code != 0 {
             let cmd = python::strings(cmd);
             let line = format!("INTERRUPT FAILED: {cmd} return_code: {code}");
-            runner.console.print(&line);
+            runner.console().print(&line);
             state.clear(&flag)?;
             return Ok(false);
         }
@@ -101,7 +101,7 @@ pub fn run(
 /// Takes back the flag of a command that did not begin because of `error`.
 fn take_back(flag: &str, error: Error, state: &State<'_>, runner: &mut Runner<'_>) -> Error {
     if let Err(second) = state.clear(flag) {
-        runner.console.notice(&second.to_string());
+        runner.console().notice(&second.to_string());
     }
     error
 }

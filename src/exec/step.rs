@@ -61,7 +61,7 @@ pub fn run_step<'e>(
         Ok(arguments) => arguments,
         Err(problems) => {
             for problem in problems {
-                runner.console.print(&format!("{}: {problem}", step.path));
+                runner.console().print(&format!("{}: {problem}", step.path));
             }
             return Ok(Verdict::NotRun);
         }
@@ -81,12 +81,12 @@ pub fn run_step<'e>(
         claim.into_iter().for_each(Claim::discard);
         let path = &step.path;
         runner
-            .console
+            .console()
             .notice(&format!("cancelled: {path} does not start"));
         return Ok(Verdict::Cancelled);
     }
     let log = claim.as_ref().map(|claim| claim.path.clone());
-    let outcome = runner.tee(
+    let code = runner.tee(
         &Command {
             chroot_dir: place.chroot_dir,
             cmd: &cmd,
@@ -97,7 +97,7 @@ pub fn run_step<'e>(
         },
         claim.map_or_else(Logs::none, Logs::from),
     );
-    let verdict = outcome.map(|outcome| judge(step, &arguments.join(" "), outcome.code, runner));
+    let verdict = code.map(|code| judge(step, &arguments.join(" "), code, runner));
     reap_logs(place.log_dir, &step.path, log.as_deref(), runner);
     verdict
 }
@@ -107,12 +107,12 @@ fn judge(step: &Step, arguments: &str, code: i32, runner: &mut Runner<'_>) -> Ve
     let path = &step.path;
     if step.returncodes.contains(&code.into()) {
         runner
-            .console
+            .console()
             .print(&format!("SUCEEDED: {path} {arguments}"));
         Verdict::Succeeded
     } else {
         runner
-            .console
+            .console()
             .print(&format!("FAILED: {path} {arguments} {code}"));
         Verdict::Failed { code }
     }
@@ -125,11 +125,11 @@ pub(crate) fn claim_logs(
     name: &str,
     runner: &mut Runner<'_>,
 ) -> Option<Claim> {
-    match dir?.claim(name, runner.clock) {
+    match dir?.claim(name, runner.clock()) {
         Ok(claim) => Some(claim),
         Err(error) => {
             let notice = format!("{error}; {name} runs without a log file");
-            runner.console.notice(&notice);
+            runner.console().notice(&notice);
             None
         }
     }
@@ -147,7 +147,7 @@ pub(crate) fn reap_logs(
     if let Some(Err(error)) = dir.map(|dir| dir.reap(name, log))
         && log.is_some()
     {
-        runner.console.notice(&error.to_string());
+        runner.console().notice(&error.to_string());
     }
 }
 

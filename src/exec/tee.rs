@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process;
+use std::path::{Path, PathBuf};
+use std::process::{self, ExitStatus};
 
 use tempfile::NamedTempFile;
 
 use crate::error::Error;
 use crate::exec::chroot_exec::{self, Control};
-use crate::output::sink::{Console, Loss, Sink};
-use crate::reactor::{self, Event, OnCancel, Reactor, Reason, Stream};
+use crate::output::sink::{Console, Sink};
+use crate::reactor::{self, Event, Reactor, Stream};
 use crate::stamp::{Clock, Stamper};
 use crate::system::exit;
 use crate::system::pipe_writers::PipeWriter;
@@ -23,17 +23,11 @@ pub const SELF: &str = "/proc/self/exe";
 
 /// What every command of a run shares.
 pub struct Runner<'a> {
-    /// The agent's own stdout and stderr.
-    pub console: &'a mut Console,
-    /// Where stamps come from.
-    pub clock: &'a dyn Clock,
-    /// The program started as `PROGRAM chroot-exec CONTROL_FILE CHROOT_DIR`,
-    /// usually [`SELF`].
-    pub chroot_exec: PathBuf,
-    /// Where the control file goes.
-    pub temp_dir: PathBuf,
-    /// How the streams are read and the child is waited for.
-    pub reactor: reactor::Options,
+    console: &'a mut Console,
+    clock: &'a dyn Clock,
+    chroot_exec: PathBuf,
+    temp_dir: PathBuf,
+    reactor: reactor::Options,
 }
 
 /// One command to run.
@@ -73,18 +67,43 @@ impl Logs {
     }
 }
 
-/// How a command ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// Its exit code, or `-signum`.
-    pub code: i32,
-    /// Whether its streams were read to their end.
-    pub reason: Reason,
-    /// The sinks that did not get everything, and how much that was.
-    pub losses: Vec<Loss>,
-}
+impl<'a> Runner<'a> {
+    /// Takes what every command of a run shares.
+    ///
+    /// - `console`: the agent's own stdout and stderr.
+    /// - `clock`: where stamps come from.
+    /// - `chroot_exec`: the program started as `PROGRAM chroot-exec CONTROL_FILE
+    ///   CHROOT_DIR`, usually [`SELF`].
+    /// - `temp_dir`: where control files go.
+    /// - `reactor`: how the streams are read and the child is waited for.
+    #[must_use]
+    pub fn new(
+        console: &'a mut Console,
+        clock: &'a dyn Clock,
+        chroot_exec: PathBuf,
+        temp_dir: PathBuf,
+        reactor: reactor::Options,
+    ) -> Runner<'a> {
+        Runner {
+            console,
+            clock,
+            chroot_exec,
+            temp_dir,
+            reactor,
+        }
+    }
 
-impl Runner<'_> {
+    /// The agent's own stdout and stderr.
+    pub fn console(&mut self) -> &mut Console {
+        self.console
+    }
+
+    /// Where stamps come from.
+    #[must_use]
+    pub fn clock(&self) -> &'a dyn Clock {
+        self.clock
+    }
+
     /// Whether the run has been cancelled.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
@@ -94,16 +113,17 @@ impl Runner<'_> {
 
     /// Runs one command: its stdout to the parent's and `logs.stdout`, labelled
     /// `[out]`; its stderr to the parent's and `logs.stderr`, labelled `[err]`.
+    /// Returns its exit code, or `-signum`.
     ///
     /// Sinks that fail are dropped with one notice each on stderr; at the end
     /// another says how much a log lost.
     ///
     /// # Errors
-    /// Where the command could not be started. Its own failure is an
-    /// [`Outcome`], and so is that of chroot-exec to start it (code 1).
-    pub fn tee(&mut self, command: &Command<'_>, mut logs: Logs) -> Result<Outcome, Error> {
-        let lost_before = [self.console.stdout.lost(), self.console.stderr.lost()];
-        let control = self.write_control(command)?;
+    /// Where the command could not be started. Its own failure is a code, and so is
+    /// that of chroot-exec to start it (1).
+    pub fn tee(&mut self, command: &Command<'_>, mut logs: Logs) -> Result<i32, Error> {
+        let control = write_control(command, &self.temp_dir)
+            .map_err(Error::io("write a control file in", &self.temp_dir))?;
         if command.write_cmds {
             let line = command.cmd.join(" ");
             self.console.print(&line);
@@ -119,55 +139,18 @@ impl Runner<'_> {
             .arg(command.chroot_dir);
         let reactor = Reactor::spawn(child, self.reactor.clone())
             .map_err(Error::io("start", &self.chroot_exec))?;
-        let stop = self
+        let status = self
             .stream(reactor, command, &mut logs)
             .map_err(|source| Error::Lost {
                 program: command.cmd.first().cloned().unwrap_or_default(),
                 source,
             })?;
 
-        let outcome = Outcome {
-            code: exit::code(stop.status),
-            reason: stop.reason,
-            losses: [
-                (&self.console.stdout, lost_before[0]),
-                (&self.console.stderr, lost_before[1]),
-                (&logs.stdout, 0),
-                (&logs.stderr, 0),
-            ]
-            .into_iter()
-            .filter(|(sink, before)| sink.lost() > *before)
-            .map(|(sink, before)| Loss {
-                sink: sink.name().to_owned(),
-                bytes: sink.lost() - before,
-            })
-            .collect(),
-        };
         // The console's are told at the end of the run, once.
         for log in [&logs.stdout, &logs.stderr] {
             log.loss().iter().for_each(|loss| self.console.notice(loss));
         }
-        Ok(outcome)
-    }
-
-    /// The control file: readable by its owner alone, since steps are given
-    /// secrets in their environment. Dropping it removes it.
-    fn write_control(&self, command: &Command<'_>) -> Result<NamedTempFile, Error> {
-        let control = Control {
-            cmd: command.cmd.to_vec(),
-            no_chmod: command.no_chmod,
-            env: command.env.clone(),
-            copy_dir: Some(command.copy_dir.to_owned()),
-        };
-        let write = || -> io::Result<NamedTempFile> {
-            let mut file = tempfile::Builder::new()
-                .prefix("skyhook-agent-")
-                .suffix(".json")
-                .tempfile_in(&self.temp_dir)?;
-            file.write_all(&serde_json::to_vec(&control)?)?;
-            Ok(file)
-        };
-        write().map_err(Error::io("write a control file in", &self.temp_dir))
+        Ok(exit::code(status))
     }
 
     /// Runs the loop, every read going to its two sinks.
@@ -176,9 +159,8 @@ impl Runner<'_> {
         reactor: Reactor,
         command: &Command<'_>,
         logs: &mut Logs,
-    ) -> io::Result<reactor::Stop> {
+    ) -> io::Result<ExitStatus> {
         let held_for = self.reactor.held_notice;
-        let on_cancel = self.reactor.on_cancel;
         let program = command.cmd.first().map_or("", String::as_str);
         let mut relay = Relay {
             console: self.console,
@@ -190,17 +172,14 @@ impl Runner<'_> {
             stamped: Vec::with_capacity(2 * FLUSH_THRESHOLD),
             stream: Stream::Stdout,
         };
-        let stop = reactor.run(|event| match event {
+        let status = reactor.run(|event| match event {
             Event::Read(stream, bytes) => relay.read(stream, Ok(bytes)),
             Event::ReadError(stream, error) => relay.read(stream, Err(error)),
             Event::Idle => relay.flush(),
             Event::End(_) => {}
-            Event::Cancelled => relay.notice(&match on_cancel {
-                OnCancel::LetFinish => {
-                    format!("cancelled: {program} finishes, nothing further starts")
-                }
-                OnCancel::Terminate { .. } => format!("cancelled: ending {program}"),
-            }),
+            Event::Cancelled => relay.notice(&format!(
+                "cancelled: {program} finishes, nothing further starts"
+            )),
             Event::PipesHeldOpen(writers) => {
                 let writers = list(writers);
                 relay.notice(&format!(
@@ -218,8 +197,25 @@ impl Runner<'_> {
         });
         // However it has ended.
         relay.flush();
-        stop
+        status
     }
+}
+
+/// Writes the control file into `dir`: readable by its owner alone, since steps are
+/// given secrets in their environment. Dropping it removes it.
+fn write_control(command: &Command<'_>, dir: &Path) -> io::Result<NamedTempFile> {
+    let control = Control {
+        cmd: command.cmd.to_vec(),
+        no_chmod: command.no_chmod,
+        env: command.env.clone(),
+        copy_dir: Some(command.copy_dir.to_owned()),
+    };
+    let mut file = tempfile::Builder::new()
+        .prefix("skyhook-agent-")
+        .suffix(".json")
+        .tempfile_in(dir)?;
+    file.write_all(&serde_json::to_vec(&control)?)?;
+    Ok(file)
 }
 
 /// The way from reads to sinks.

@@ -31,15 +31,6 @@ enum Target {
     Failed,
 }
 
-/// Bytes that did not reach a sink.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loss {
-    /// The sink: `stdout`, `stderr`, or a log file's path.
-    pub sink: String,
-    /// How many bytes were lost, stamps included.
-    pub bytes: u64,
-}
-
 impl Sink {
     /// The process's standard output.
     #[must_use]
@@ -73,18 +64,6 @@ impl Sink {
         }
     }
 
-    /// What notices call this sink.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Bytes this sink was given and did not write, over its life.
-    #[must_use]
-    pub fn lost(&self) -> u64 {
-        self.lost
-    }
-
     /// What to say of the loss when no more is to come; `None` where there is none.
     #[must_use]
     pub fn loss(&self) -> Option<String> {
@@ -94,7 +73,7 @@ impl Sink {
     /// Writes all of `bytes`, waiting as long as the other side needs.
     ///
     /// When the sink fails it is dropped, the rest of `bytes` and all that comes
-    /// later count as [lost](Self::lost), and this one call returns the notice to
+    /// later count as [lost](Self::loss), and this one call returns the notice to
     /// give. No other call returns anything.
     #[must_use = "the notice says what was lost, and is given once"]
     pub fn write(&mut self, bytes: &[u8]) -> Option<String> {

@@ -2,19 +2,13 @@
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::process::ExitStatus;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::settings::DEFAULT_BUFFER_LIMIT;
 use crate::system::cancel::Cancellation;
 use crate::system::orphans::Orphans;
 use crate::system::pipe_writers::PipeWriter;
-
-/// The reference's read size (contract §5).
-pub const DEFAULT_BUFFER_LIMIT: NonZeroUsize = match NonZeroUsize::new(8192) {
-    Some(limit) => limit,
-    None => NonZeroUsize::MIN,
-};
 
 /// One of a child's two output streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,7 +33,8 @@ pub enum Event<'a> {
     /// The stream is at its end. Comes once for each stream that was not
     /// given up, after a `ReadError` too.
     End(Stream),
-    /// The run was cancelled; comes once. What follows is [`OnCancel`].
+    /// The run was cancelled; comes once. The child finishes all the same, and so
+    /// does its output.
     Cancelled,
     /// The child exited [`Options::held_notice`] ago and these processes keep
     /// its output open; comes at most once. Empty where /proc does not tell.
@@ -47,23 +42,6 @@ pub enum Event<'a> {
     /// The wait for the end of these streams is over: what is still written
     /// there is lost. Comes at most once, right before the run ends.
     GivenUp(&'a [PipeWriter]),
-}
-
-/// What a cancellation does to the child.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnCancel {
-    /// Nothing: it finishes, and so does its output.
-    #[default]
-    LetFinish,
-    /// SIGTERM at once, SIGKILL when `grace` has passed and something of it is
-    /// left, and no more waiting for its output when `grace` has passed again.
-    ///
-    /// The signals go to the child's process group where it leads one
-    /// ([`Options::own_group`]), else to the child alone.
-    Terminate {
-        /// How long it has to end by itself.
-        grace: Duration,
-    },
 }
 
 /// How the loop learns of the child's exit.
@@ -86,13 +64,10 @@ pub struct Options {
     /// How long after the child's exit the streams are waited for; `None`: until
     /// they end (`SKYHOOK_AGENT_DRAIN_TIMEOUT`).
     pub drain_timeout: Option<Duration>,
-    /// What ends the run from outside.
+    /// What cancels the run.
     pub cancellation: Option<Rc<Cancellation>>,
-    /// What it does to the child.
-    pub on_cancel: OnCancel,
     /// Whether the child leads a process group of its own: a signal to the
-    /// agent's group then passes it by, and `Terminate` reaches its
-    /// descendants. Not for a child that shall read from a terminal.
+    /// agent's group then passes it by. Not for a child that shall read from a terminal.
     pub own_group: bool,
     /// How the child's exit is learnt of.
     pub watch: Watch,
@@ -108,28 +83,9 @@ impl Default for Options {
             held_notice: Duration::from_secs(10),
             drain_timeout: None,
             cancellation: None,
-            on_cancel: OnCancel::LetFinish,
             own_group: true,
             watch: Watch::Pidfd,
             orphans: None,
         }
     }
-}
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug)]
-pub struct Stop {
-    /// The child's own end.
-    pub status: ExitStatus,
-    /// Why the loop stopped.
-    pub reason: Reason,
-}
-
-/// Why the loop stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// The child has exited and both streams are at their end.
-    Drained,
-    /// The child has exited, and a stream was given up before its end.
-    GivenUp,
 }

@@ -26,6 +26,10 @@ pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
 /// on doing: the process `pid`, or any where that is `None`. `Ok(None)`: no such
 /// child has exited yet.
 ///
+/// Not nix's waitid: it turns the signal that ended a child into its `Signal`, which
+/// has no real-time signals, and fails with EINVAL for a child that one of them ended.
+/// That child would never count as having exited.
+///
 /// # Errors
 /// The kernel's: ECHILD where there is no such child at all.
 pub fn exited_child(pid: Option<u32>) -> io::Result<Option<u32>> {

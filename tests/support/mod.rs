@@ -20,9 +20,11 @@ use std::rc::Rc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use nix::sys::pthread::{Pthread, pthread_kill, pthread_self};
+use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
-use skyhook_agent::exec::tee::{self, Logs, Outcome, Runner};
+use skyhook_agent::exec::tee::{self, Logs, Runner};
 use skyhook_agent::output::sink::{Console, Sink};
 use skyhook_agent::package::Step;
 use skyhook_agent::reactor;
@@ -176,16 +178,31 @@ pub struct Fixture {
     pub env: BTreeMap<String, String>,
     pub write_cmds: bool,
     pub write_logs: bool,
+    pub chroot_exec: PathBuf,
+    pub temp_dir: PathBuf,
 }
 
-/// What a command left behind: its outcome and every sink's content.
+/// What a command left behind: its code and every sink's content.
 #[derive(Debug)]
 pub struct Ran {
-    pub outcome: Outcome,
+    pub code: i32,
     pub stdout: String,
     pub stderr: String,
     pub log: String,
     pub err_log: String,
+}
+
+/// Cancels the runs of the thread that it was made in. That thread has to be there
+/// still.
+#[derive(Clone, Copy)]
+pub struct Canceller(Pthread);
+
+impl Canceller {
+    const SIGNAL: Signal = Signal::SIGUSR1;
+
+    pub fn cancel(self) {
+        pthread_kill(self.0, Canceller::SIGNAL).unwrap();
+    }
 }
 
 impl Fixture {
@@ -205,6 +222,8 @@ impl Fixture {
             env: BTreeMap::new(),
             write_cmds: false,
             write_logs: true,
+            chroot_exec: fake_chroot_exec(),
+            temp_dir: dir.path().to_owned(),
             dir,
         }
     }
@@ -237,21 +256,21 @@ impl Fixture {
         })
     }
 
-    /// A cancellation for the commands to come, and its handle.
-    pub fn canceller(&mut self) -> skyhook_agent::system::cancel::Canceller {
-        let (canceller, cancellation) = Cancellation::new().unwrap();
+    /// A cancellation of the commands to come, by a signal to this thread alone.
+    pub fn canceller(&mut self) -> Canceller {
+        let cancellation = Cancellation::on_signals(&[Canceller::SIGNAL]).unwrap();
         self.options.cancellation = Some(Rc::new(cancellation));
-        canceller
+        Canceller(pthread_self())
     }
 
     pub fn runner(&mut self) -> Runner<'_> {
-        Runner {
-            console: &mut self.console,
-            clock: &*self.clock,
-            chroot_exec: fake_chroot_exec(),
-            temp_dir: self.dir.path().to_owned(),
-            reactor: self.options.clone(),
-        }
+        Runner::new(
+            &mut self.console,
+            &*self.clock,
+            self.chroot_exec.clone(),
+            self.temp_dir.clone(),
+            self.options.clone(),
+        )
     }
 
     /// Runs a script of the fake chroot-exec through tee, its logs in `log` and
@@ -284,9 +303,9 @@ impl Fixture {
             no_chmod: false,
             write_cmds,
         };
-        let outcome = self.runner().tee(&command, logs).unwrap();
+        let code = self.runner().tee(&command, logs).unwrap();
         Ran {
-            outcome,
+            code,
             stdout: self.text("stdout"),
             stderr: self.text("stderr"),
             log: self.text("log"),
