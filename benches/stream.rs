@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use skyhook_agent::exec::chroot_exec::{LOCAL, SUBCOMMAND};
 use skyhook_agent::exec::tee::{self, Logs, Runner, SELF};
-use skyhook_agent::output::sink::{Console, Sink};
+use skyhook_agent::output::{Console, Sink};
 use skyhook_agent::reactor::Options;
 use skyhook_agent::settings::DEFAULT_BUFFER_LIMIT;
 use skyhook_agent::stamp::{Clock, Stamper, SystemClock};

@@ -7,7 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::commands::agent;
+use crate::commands::agent::{self, Task};
 use crate::commands::run_step;
 use crate::exec::chroot_exec;
 use crate::package::Interrupt;
@@ -171,11 +171,13 @@ struct RunStep {
 /// The operator's forms (contract §7): `MODE ROOT_MOUNT COPY_DIR [DATA]`, and the
 /// older ones without a root mount.
 fn agent_options(words: Vec<OsString>) -> Result<agent::Options, clap::Error> {
-    let words: Result<Vec<String>, OsString> =
-        words.into_iter().map(OsString::into_string).collect();
-    let words = words.map_err(|word| usage(&format!("expected UTF-8, got {}", word.display())))?;
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let (mode, root_mount, copy_dir, data) = match words[..] {
+    let utf8: Vec<String> = words
+        .into_iter()
+        .map(OsString::into_string)
+        .collect::<Result<_, _>>()
+        .map_err(|word| usage(&format!("expected UTF-8, got {}", word.display())))?;
+    let arguments: Vec<&str> = utf8.iter().map(String::as_str).collect();
+    let (mode, root_mount, copy_dir, data) = match arguments[..] {
         ["interrupt", copy_dir, data] => ("interrupt", LEGACY_ROOT_MOUNT, copy_dir, Some(data)),
         ["interrupt", root_mount, copy_dir, data] => {
             ("interrupt", root_mount, copy_dir, Some(data))
@@ -184,7 +186,7 @@ fn agent_options(words: Vec<OsString>) -> Result<agent::Options, clap::Error> {
         [mode, copy_dir] => (mode, LEGACY_ROOT_MOUNT, copy_dir, None),
         [mode, root_mount, copy_dir] => (mode, root_mount, copy_dir, None),
         _ => {
-            let word = words.first().copied().unwrap_or_default();
+            let word = arguments.first().copied().unwrap_or_default();
             return Err(usage(&format!(
                 "{word}: expected a command, or MODE [ROOT_MOUNT] COPY_DIR"
             )));
@@ -195,14 +197,17 @@ fn agent_options(words: Vec<OsString>) -> Result<agent::Options, clap::Error> {
             "COPY_DIR: expected an absolute path, got {copy_dir:?}"
         )));
     }
-    if let Some(data) = data {
-        Interrupt::parse(data).map_err(|error| usage(&error.to_string()))?;
-    }
+    let task = match data {
+        Some(data) => Task::Interrupt {
+            interrupt: Interrupt::parse(data).map_err(|error| usage(&error.to_string()))?,
+            data: data.to_owned(),
+        },
+        None => Mode::from_name(mode).map_or_else(|| Task::Unknown(mode.to_owned()), Task::Steps),
+    };
     Ok(agent::Options {
-        mode: mode.to_owned(),
+        task,
         root_mount: root_mount.to_owned(),
         copy_dir: copy_dir.to_owned(),
-        interrupt_data: data.map(str::to_owned),
     })
 }
 

@@ -61,16 +61,17 @@ pub enum Error {
 }
 
 impl Error {
-    /// Turns an [`io::Error`] into one that names what was done to which path.
+    /// Names what was done to which path when the system refused it: reads as
+    /// "cannot {doing} {path}: {source}".
     pub(crate) fn io(
         doing: &'static str,
         path: impl Into<PathBuf>,
-    ) -> impl FnOnce(io::Error) -> Error {
-        let path = path.into();
-        move |source| Error::Io {
+        source: impl Into<io::Error>,
+    ) -> Error {
+        Error::Io {
             doing,
-            path,
-            source,
+            path: path.into(),
+            source: source.into(),
         }
     }
 

@@ -3,7 +3,7 @@
 //! local time, on the terminal and in log files.
 //!
 //! One command at a time, one thread, no async runtime. A byte goes
-//! pipe → [`reactor`] → [`exec::tee`] → [`stamp`] → [`output::sink`] and never turns
+//! pipe → [`reactor`] → [`exec::tee`] → [`stamp`] → [`output`] and never turns
 //! back. The modules are listed top floor first; each uses only those below it.
 
 #![deny(

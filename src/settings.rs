@@ -5,15 +5,9 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::exec::tee::{self, Runner};
-use crate::output::sink::Console;
-use crate::reactor;
-use crate::stamp::Clock;
-use crate::system::signals::Signals;
 
 /// The most bytes of one read unless the environment says otherwise: as many as
 /// the reference reads (contract §5).
@@ -165,37 +159,6 @@ impl Settings {
                 value,
                 expected: "{id}_{package}_{version}, all of them names",
             }),
-        }
-    }
-
-    /// What runs commands under these settings: this binary again, and until
-    /// `signals` end it.
-    #[must_use]
-    pub fn runner<'a>(
-        &self,
-        console: &'a mut Console,
-        clock: &'a dyn Clock,
-        signals: Signals,
-    ) -> Runner<'a> {
-        Runner::new(
-            console,
-            clock,
-            tee::SELF.into(),
-            self.temp_dir.clone(),
-            self.reactor_options(signals),
-        )
-    }
-
-    fn reactor_options(&self, signals: Signals) -> reactor::Options {
-        reactor::Options {
-            buffer_limit: self.buffer_limit,
-            drain_timeout: self.drain_timeout,
-            cancellation: Some(Rc::new(signals.cancellation)),
-            orphans: signals.orphans.map(Rc::new),
-            // In a group of its own a step would be stopped for ever when it talks
-            // to the terminal, as ssh and sudo do, and Ctrl-C would not reach it.
-            own_group: !self.has_terminal,
-            ..reactor::Options::default()
         }
     }
 }

@@ -8,7 +8,8 @@ use std::path::Path;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
-use skyhook_agent::exec::step::{Place, Verdict, run_step};
+use skyhook_agent::exec::ExecContext;
+use skyhook_agent::exec::step::{Verdict, run_step};
 use skyhook_agent::output::log_file;
 use skyhook_agent::stamp::Stamper;
 use support::{Fixture, TestClock, golden, parse_time, step};
@@ -113,12 +114,12 @@ fn env_arguments_become_what_the_reference_made_of_them() {
         step.env.insert("FAKE".to_owned(), "cmd".to_owned());
         let environ = case["environ"].as_object().unwrap();
         let lookup = |name: &str| environ.get(name).and_then(Value::as_str).map(OsStr::new);
-        let place = Place {
+        let context = ExecContext {
             chroot_dir: OsStr::new("local"),
             copy_dir: "/copy",
             log_dir: None,
         };
-        let verdict = run_step(&step, &place, lookup, &mut fixture.runner()).unwrap();
+        let verdict = run_step(&step, context, lookup, &mut fixture.runner()).unwrap();
 
         let stdout = fixture.text("stdout");
         if case["command"].is_null() {
@@ -145,12 +146,8 @@ fn log_paths_are_the_reference_s() {
             .as_str()
             .unwrap_or("/var/log/skyhook");
         let (root_mount, package) = (text(&case, "root_mount"), text(&case, "package"));
-        let dir = log_file::dir(
-            OsStr::new(root_mount),
-            OsStr::new(log_root),
-            package,
-            text(&case, "version"),
-        );
+        let log_root = format!("{root_mount}{log_root}");
+        let dir = log_file::dir(OsStr::new(&log_root), package, text(&case, "version"));
         let (date, hms) = text(&case, "timestamp").split_at(10);
         let (hour, minute, second) = (&hms[1..3], &hms[3..5], &hms[5..7]);
         let utc = parse_time(&format!("{date}T{hour}:{minute}:{second}")).assume_utc();

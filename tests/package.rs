@@ -7,13 +7,14 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use skyhook_agent::error::Error;
 use skyhook_agent::host::Root;
-use skyhook_agent::package::{Config, Mode};
+use skyhook_agent::package::{
+    Code, Config, Finding, Idempotence, Inspection, Mode, Severity, inspect,
+};
 use support::golden;
 
-/// Loads `json` as the config.json of a package with these step files.
-fn load_text(json: &[u8], files: &[&str]) -> Result<Config, Error> {
+/// Inspects `json` as the config.json of a package with these step files.
+fn inspect_text(json: &[u8], files: &[&str]) -> Inspection {
     let dir = tempfile::tempdir().unwrap();
     for file in files {
         let file = dir.path().join("copy/skyhook_dir").join(file);
@@ -23,7 +24,7 @@ fn load_text(json: &[u8], files: &[&str]) -> Result<Config, Error> {
     fs::create_dir_all(dir.path().join("copy")).unwrap();
     fs::write(dir.path().join("copy/config.json"), json).unwrap();
     let root = Root::open(dir.path()).unwrap();
-    Config::load(&root, Path::new("/copy/config.json"))
+    inspect(&root, Path::new("/copy/config.json")).unwrap()
 }
 
 fn strings(list: &Value) -> Vec<&str> {
@@ -33,20 +34,38 @@ fn strings(list: &Value) -> Vec<&str> {
 
 const FILES: [&str; 3] = ["a.sh", "a_check.sh", "steps/b"];
 
-fn load(config: &Value) -> Result<Config, Error> {
-    load_text(config.to_string().as_bytes(), &FILES)
+/// Reads a config that can be used.
+#[track_caller]
+fn load(config: &Value) -> Config {
+    let inspection = inspect_text(config.to_string().as_bytes(), &FILES);
+    inspection
+        .config
+        .unwrap_or_else(|| panic!("{:?}", inspection.findings))
+}
+
+/// The findings that are errors, of a config that cannot be used.
+#[track_caller]
+fn errors(inspection: &Inspection) -> Vec<String> {
+    assert_eq!(inspection.config, None);
+    let is_error = |finding: &Finding| finding.severity == Severity::Error;
+    assert!(inspection.findings.iter().all(is_error), "{inspection:?}");
+    inspection.findings.iter().map(Finding::to_string).collect()
 }
 
 /// What is wrong with a config.
 #[track_caller]
 fn problems(config: &Value) -> Vec<String> {
-    match load(config).unwrap_err() {
-        Error::Package { file, problems } => {
-            assert!(file.ends_with("copy/config.json"), "{file:?}");
-            problems
-        }
-        other => panic!("{other}"),
-    }
+    errors(&inspect_text(config.to_string().as_bytes(), &FILES))
+}
+
+/// The warnings about a config that can be used, as the reference prints them.
+fn warnings(inspection: &Inspection) -> Vec<String> {
+    let is_warning = |finding: &Finding| {
+        finding.severity == Severity::Warning && finding.code == Code::NoCheckFile
+    };
+    assert!(inspection.findings.iter().all(is_warning), "{inspection:?}");
+    let lines = inspection.findings.iter();
+    lines.map(|finding| format!(" {finding}")).collect()
 }
 
 fn step(path: &str) -> Value {
@@ -79,16 +98,13 @@ fn the_reference_s_verdicts_and_warnings_are_ours() {
     for case in cases {
         let name = &case["name"];
         let config = case["config"].to_string();
-        match load_text(config.as_bytes(), &strings(&case["files"])) {
-            Ok(config) => {
-                assert_eq!(case["ok"], true, "{name}");
-                assert_eq!(config.warnings(), strings(&case["warnings"]), "{name}");
-            }
-            Err(error) => {
-                assert_eq!(case["ok"], false, "{name}: {error}");
-                assert!(matches!(error, Error::Package { .. }), "{name}: {error}");
-                assert!(!error.lines().is_empty(), "{name}");
-            }
+        let inspection = inspect_text(config.as_bytes(), &strings(&case["files"]));
+        assert_eq!(case["ok"], inspection.config.is_some(), "{name}");
+        if inspection.config.is_some() {
+            let warnings = warnings(&inspection);
+            assert_eq!(warnings, strings(&case["warnings"]), "{name}");
+        } else {
+            assert!(!errors(&inspection).is_empty(), "{name}");
         }
     }
 }
@@ -103,7 +119,7 @@ fn a_config_is_read_into_its_fields() {
     let mut config = with("/modes/apply", json!([step("a.sh"), full]));
     config["expected_config_files"] = json!(["f"]);
     config["unknown"] = json!("is fine");
-    let config = load(&config).unwrap();
+    let config = load(&config);
     assert_eq!(config.expected_config_files, ["f"]);
     let [_, step] = &config.modes[&Mode::Apply][..] else {
         panic!("{config:?}");
@@ -111,7 +127,7 @@ fn a_config_is_read_into_its_fields() {
     assert_eq!((&*step.name, &*step.path), ("a", "steps/b"));
     assert_eq!(step.arguments, ["x", "env:Y"]);
     assert_eq!(step.returncodes, [0, 1, -15, 0, i64::MIN]);
-    assert!(step.on_host && !step.idempotence && !step.upgrade_step);
+    assert!(step.on_host && step.idempotence == Idempotence::Auto && !step.upgrade_step);
     assert_eq!(step.env["A"], "1");
     assert!(step.requires_interrupt);
 }
@@ -159,12 +175,12 @@ fn every_value_is_refused_by_its_place_with_what_was_expected() {
         (
             "/modes/config-check",
             upgrade(true),
-            "expected false but in upgrade and",
+            "expected false, except in upgrade and",
         ),
         (
             "/modes/interrupt",
             upgrade(true),
-            "expected false but in upgrade and",
+            "expected false, except in upgrade and",
         ),
         (
             "/modes/apply/0/extra",
@@ -267,7 +283,7 @@ fn names_and_paths_that_lead_elsewhere_are_refused() {
         assert!(problems[0].starts_with(expected), "{problems:?}");
     }
     for path in ["./a.sh", "steps//b", "steps/./b"] {
-        load(&with("/modes/apply/0/path", json!(path))).unwrap();
+        load(&with("/modes/apply/0/path", json!(path)));
     }
 }
 
@@ -281,7 +297,7 @@ fn a_version_is_semantic_and_nothing_else() {
         "1.0.0+a-b",
         "99999999999999999999.0.0",
     ] {
-        load(&with("/package_version", json!(version))).unwrap();
+        load(&with("/package_version", json!(version)));
     }
     for version in [
         "",
@@ -310,15 +326,14 @@ fn a_version_is_semantic_and_nothing_else() {
 }
 
 #[test]
-fn all_problems_are_told_at_once_each_with_the_file() {
+fn all_problems_are_found_at_once_each_with_its_place() {
     let mut config = with("/modes/apply", json!([{ "path": "no.sh" }, 1]));
     config["package_version"] = json!("1");
     config["modes"]
         .as_object_mut()
         .unwrap()
         .remove("apply-check");
-    let error = load(&config).unwrap_err();
-    let lines = error.lines();
+    let lines = problems(&config);
     assert_eq!(lines.len(), 10, "{lines:#?}");
     for (line, place) in lines.iter().zip([
         "package_version: ",
@@ -332,13 +347,8 @@ fn all_problems_are_told_at_once_each_with_the_file() {
         "modes.apply[1]: ",
         "modes: expected a step in apply-check, to check apply",
     ]) {
-        assert!(
-            line.contains(&format!("/copy/config.json: {place}")),
-            "{line}"
-        );
+        assert!(line.starts_with(place), "{line}");
     }
-    assert_eq!(error.exit_code(), 1);
-    assert_eq!(error.to_string().matches("expected").count(), 10, "{error}");
 }
 
 #[test]
@@ -365,15 +375,16 @@ fn there_must_be_steps_and_checks_of_them() {
         ),
     ] {
         let config = with("/modes", modes);
-        match load(&config) {
-            Ok(_) => assert!(expected.is_empty(), "{config}"),
-            Err(_) => assert_eq!(problems(&config), expected, "{config}"),
+        if expected.is_empty() {
+            load(&config);
+        } else {
+            assert_eq!(problems(&config), expected, "{config}");
         }
     }
 }
 
 #[test]
-fn each_missing_check_is_warned_of_once_in_the_order_of_modes() {
+fn each_missing_check_gives_one_warning_in_the_order_of_modes() {
     let mut config = with(
         "/modes/apply",
         json!([step("steps/b"), step("a.sh"), step("steps/b")]),
@@ -386,11 +397,12 @@ fn each_missing_check_is_warned_of_once_in_the_order_of_modes() {
     let expected = ["a_check_check.sh", "steps/b_check"].map(|path| {
         format!(" {path} doesn't exist. Checks ensure that all tasks in the step will complete.")
     });
-    assert_eq!(load(&config).unwrap().warnings(), expected);
+    let inspection = inspect_text(config.to_string().as_bytes(), &FILES);
+    assert_eq!(warnings(&inspection), expected);
 }
 
 #[test]
-fn what_is_no_json_is_refused_with_its_line_and_column() {
+fn text_that_is_no_json_is_refused_with_its_line_and_column() {
     let deep = "[".repeat(1_000_000);
     for (text, place) in [
         ("", "line 1 column 0"),
@@ -399,18 +411,15 @@ fn what_is_no_json_is_refused_with_its_line_and_column() {
         ("{\"modes\": NaN}", "line 1 column"),
         (&deep, "recursion limit"),
     ] {
-        let error = load_text(text.as_bytes(), &[]).unwrap_err().to_string();
-        assert!(
-            error.contains("/copy/config.json: expected JSON: "),
-            "{error}"
-        );
-        assert!(error.contains(place), "{error}");
+        let inspection = inspect_text(text.as_bytes(), &[]);
+        let errors = errors(&inspection);
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert_eq!(inspection.findings[0].code, Code::Syntax);
+        assert!(errors[0].starts_with("expected JSON: "), "{errors:?}");
+        assert!(errors[0].contains(place), "{errors:?}");
     }
-    let error = load(&json!(["a"])).unwrap_err().to_string();
-    assert!(
-        error.ends_with("/config.json: expected an object, got a list"),
-        "{error}"
-    );
+    let problems = problems(&json!(["a"]));
+    assert_eq!(problems, ["expected an object, got a list"]);
 }
 
 #[test]
@@ -420,7 +429,7 @@ fn the_last_of_two_equal_keys_counts() {
         let both = format!("\"schema_version\":{first},\"schema_version\":{second}");
         let text = text.replace("\"schema_version\":\"v1\"", &both);
         assert_eq!(
-            load_text(text.as_bytes(), &FILES).is_ok(),
+            inspect_text(text.as_bytes(), &FILES).config.is_some(),
             is_valid,
             "{text}"
         );
@@ -445,9 +454,8 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    /// Wherever a config is spoilt, it is accepted, or refused with reasons.
     #[test]
-    fn any_json_anywhere_is_judged(
+    fn a_config_with_any_json_anywhere_is_accepted_or_refused_with_reasons(
         at in prop::sample::select(vec![
             "/schema_version", "/package_name", "/package_version", "/expected_config_files",
             "/modes", "/modes/apply", "/modes/apply-check", "/modes/interrupt", "/modes/apply/0",
@@ -457,31 +465,27 @@ proptest! {
         value in any_json(),
     ) {
         if let Some((parent, "0")) = at.rsplit_once('/') {
-            judge(&with(parent, json!([value])).to_string());
+            assert_accepted_or_refused(&with(parent, json!([value])).to_string());
         } else {
-            judge(&with(at, value).to_string());
+            assert_accepted_or_refused(&with(at, value).to_string());
         }
     }
 
     #[test]
-    fn any_document_is_judged(value in any_json()) {
-        judge(&value.to_string());
+    fn any_json_document_is_accepted_or_refused_with_reasons(value in any_json()) {
+        assert_accepted_or_refused(&value.to_string());
     }
 
     #[test]
-    fn any_text_is_judged(text in ".{0,64}") {
-        judge(&text);
+    fn any_text_is_accepted_or_refused_with_reasons(text in ".{0,64}") {
+        assert_accepted_or_refused(&text);
     }
 }
 
-fn judge(text: &str) {
-    match load_text(text.as_bytes(), &FILES) {
-        Ok(config) => drop(config.warnings()),
-        Err(error) => assert!(
-            error
-                .lines()
-                .iter()
-                .all(|line| line.contains("config.json: "))
-        ),
-    }
+/// Checks that a config is accepted, or refused with reasons.
+fn assert_accepted_or_refused(text: &str) {
+    let inspection = inspect_text(text.as_bytes(), &FILES);
+    let is_error = |finding: &Finding| finding.severity == Severity::Error;
+    let is_refused = inspection.findings.iter().any(is_error);
+    assert_eq!(inspection.config.is_none(), is_refused, "{inspection:?}");
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use skyhook_agent::exec::tee::Logs;
-use skyhook_agent::output::sink::Sink;
+use skyhook_agent::output::Sink;
 use support::{Fixture, full_device, unstamp};
 
 const MIB: usize = 1 << 20;

@@ -13,7 +13,7 @@ use skyhook_agent::host::Root;
 use skyhook_agent::package::Interrupt;
 use skyhook_agent::package::Mode;
 use skyhook_agent::package::Step;
-use skyhook_agent::state::{State, UNINSTALLED};
+use skyhook_agent::state::{HistoryFile, Layout, Prior, State, UNINSTALLED};
 use support::{Fixture, TestClock, golden, names, step};
 
 fn strings(list: &Value) -> Vec<&str> {
@@ -27,9 +27,11 @@ fn with_state<T>(fixture: &Fixture, use_it: impl FnOnce(&State<'_>) -> T) -> T {
     use_it(&State {
         root: &Root::open(fixture.dir.path()).unwrap(),
         root_mount: "/root",
-        dir: "/etc/skyhook",
-        package: "p",
-        version: "2.0.0",
+        layout: Layout {
+            root_dir: "/etc/skyhook",
+            package: "p",
+            version: "2.0.0",
+        },
         clock: &clock,
     })
 }
@@ -43,12 +45,12 @@ fn flags_have_the_reference_s_names() {
         let mut step = step(case["path"].as_str().unwrap(), &strings(&case["arguments"]));
         step.returncodes = serde_json::from_value(case["returncodes"].clone()).unwrap();
         let flag = with_state(&fixture, |state| {
-            let state = State {
+            let layout = Layout {
                 package: case["package"].as_str().unwrap(),
                 version: case["version"].as_str().unwrap(),
-                ..*state
+                ..state.layout
             };
-            state.shown(&state.flag(&step))
+            state.reference_path(&layout.step_flag(&step))
         });
         assert_eq!(flag, case["flag_path"].as_str().unwrap());
     }
@@ -62,17 +64,17 @@ fn a_flag_name_too_long_for_a_file_is_a_hash_and_works() {
     // Of short names, for its base64 has many slashes, but as a path too long.
     let deep = step("a.sh", &[&"???".repeat(1200)]);
     with_state(&fixture, |state| {
-        let flag = state.flag(&long);
+        let flag = state.layout.step_flag(&long);
         assert!(
             flag.starts_with("/etc/skyhook/flags/p/2.0.0/a.sh_sha256-"),
             "{flag}"
         );
-        assert_ne!(flag, state.flag(&other));
-        assert!(!state.is_set(&state.flag(&deep)).unwrap());
+        assert_ne!(flag, state.layout.step_flag(&other));
+        assert!(!state.is_set(&state.layout.step_flag(&deep)).unwrap());
         assert!(!state.is_set(&flag).unwrap());
         state.set_succeeded(&flag, &long).unwrap();
         assert!(state.is_set(&flag).unwrap());
-        assert!(!state.is_set(&state.flag(&other)).unwrap());
+        assert!(!state.is_set(&state.layout.step_flag(&other)).unwrap());
         state.clear(&flag).unwrap();
         state.clear(&flag).unwrap();
         assert!(!state.is_set(&flag).unwrap());
@@ -80,15 +82,15 @@ fn a_flag_name_too_long_for_a_file_is_a_hash_and_works() {
 }
 
 #[test]
-fn a_flag_says_when_and_whether_the_step_always_runs() {
+fn a_flag_says_when_the_step_ran_and_if_it_always_runs() {
     let fixture = Fixture::new();
     for (idempotence, printed) in [(false, "False"), (true, "True")] {
         let step = Step {
-            idempotence,
+            idempotence: idempotence.into(),
             ..step("a.sh", &["???>>>"])
         };
         let flag = with_state(&fixture, |state| {
-            let flag = state.flag(&step);
+            let flag = state.layout.step_flag(&step);
             state.set_succeeded(&flag, &step).unwrap();
             flag
         });
@@ -100,15 +102,13 @@ fn a_flag_says_when_and_whether_the_step_always_runs() {
 }
 
 #[test]
-fn check_results_are_listed_and_all_checked_only_where_none_failed() {
+fn check_results_are_listed_and_all_checked_is_set_only_if_none_failed() {
     let fixture = Fixture::new();
     let steps = [step("a.sh", &[]), step("b.sh", &[])];
     with_state(&fixture, |state| {
-        assert!(
-            !state
-                .set_checked(Mode::ApplyCheck, &steps, &[false, true])
-                .unwrap()
-        );
+        state
+            .set_checked(Mode::ApplyCheck, &steps, &[false, true])
+            .unwrap();
     });
     assert_eq!(
         fixture.text("etc/skyhook/flags/check_results"),
@@ -116,11 +116,9 @@ fn check_results_are_listed_and_all_checked_only_where_none_failed() {
     );
     assert_eq!(names(&fixture.path("etc/skyhook/flags")), ["check_results"]);
     with_state(&fixture, |state| {
-        assert!(
-            state
-                .set_checked(Mode::ApplyCheck, &steps, &[false, false])
-                .unwrap()
-        );
+        state
+            .set_checked(Mode::ApplyCheck, &steps, &[false, false])
+            .unwrap();
     });
     assert_eq!(
         fixture.text("etc/skyhook/flags/apply-check_ALL_CHECKED"),
@@ -136,33 +134,27 @@ fn check_results_are_listed_and_all_checked_only_where_none_failed() {
 fn the_history_is_kept_as_the_reference_keeps_it() {
     for case in golden("history.json") {
         let name = case["name"].as_str().unwrap();
-        let mut fixture = Fixture::new();
+        let fixture = Fixture::new();
         let folder = fixture.path("etc/skyhook/history");
         if let Some(before) = case["before"].as_str() {
             fs::create_dir_all(&folder).unwrap();
             fs::write(folder.join("p.json"), before).unwrap();
         }
-        let mut console = std::mem::replace(
-            &mut fixture.console,
-            skyhook_agent::output::sink::Console::process(),
-        );
-        let previous = with_state(&fixture, |state| {
-            match (case["write"].as_bool().unwrap(), case["mode"].as_str()) {
-                (true, Some("uninstall-check")) => {
-                    state.add_version(UNINSTALLED, &mut console).unwrap();
-                    None
+        let (previous, line) = with_state(&fixture, |state| {
+            let (previous, prior) = match (case["write"] == true, case["mode"].as_str()) {
+                (true, Some("uninstall-check")) => (None, state.add_version(UNINSTALLED).unwrap()),
+                (true, _) => (None, state.add_version(state.layout.version).unwrap()),
+                (false, _) => {
+                    let (previous, prior) = state.previous_version().unwrap();
+                    (Some(previous), prior)
                 }
-                (true, _) => {
-                    state.add_version(state.version, &mut console).unwrap();
-                    None
-                }
-                (false, _) => Some(state.previous_version(&mut console).unwrap()),
-            }
+            };
+            (previous, state.prior_line(prior))
         });
         let printed = case["stdout"].as_str().unwrap();
         let history_dir = "/root/etc/skyhook/history";
         assert_eq!(
-            fixture.text("stdout"),
+            line.map_or(String::new(), |line| line + "\n"),
             printed.replace("<history_dir>", history_dir),
             "{name}"
         );
@@ -191,33 +183,48 @@ fn a_history_of_another_shape_is_moved_aside_like_a_corrupt_one() {
         "{\"current-version\": 1, \"history\": []}",
         "\u{feff}{}",
     ] {
-        let mut fixture = Fixture::new();
+        let fixture = Fixture::new();
         let folder = fixture.path("etc/skyhook/history");
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("p.json"), json).unwrap();
-        let mut console = std::mem::replace(
-            &mut fixture.console,
-            skyhook_agent::output::sink::Console::process(),
-        );
-        let previous = with_state(&fixture, |state| state.previous_version(&mut console));
-        assert_eq!(previous.unwrap(), "");
+        let previous = with_state(&fixture, |state| state.previous_version());
+        assert_eq!(previous.unwrap(), (String::new(), Prior::MovedAside));
         assert_eq!(names(&folder), ["p.json.backup"], "{json}");
     }
 }
 
 #[test]
-fn what_others_keep_in_the_history_stays() {
-    let mut fixture = Fixture::new();
+fn reading_the_history_changes_nothing() {
+    let fixture = Fixture::new();
+    let read = || with_state(&fixture, |state| state.read_history().unwrap());
+    assert_eq!(read(), HistoryFile::Missing);
+    assert!(!fixture.path("etc").exists());
+
+    let folder = fixture.path("etc/skyhook/history");
+    fs::create_dir_all(&folder).unwrap();
+    assert_eq!(read(), HistoryFile::Missing);
+    fs::write(folder.join("p.json"), "{").unwrap();
+    assert_eq!(read(), HistoryFile::Corrupt);
+    assert_eq!(names(&folder), ["p.json"]);
+
+    fs::remove_file(folder.join("p.json")).unwrap();
+    with_state(&fixture, |state| state.add_version("2").unwrap());
+    let HistoryFile::Found(history) = read() else {
+        panic!("expected a history");
+    };
+    assert_eq!(history.current_version, "2");
+    assert_eq!(history.history.len(), 1);
+}
+
+#[test]
+fn unknown_keys_of_the_history_are_kept() {
+    let fixture = Fixture::new();
     let folder = fixture.path("etc/skyhook/history");
     fs::create_dir_all(&folder).unwrap();
     let before = r#"{"current-version": "1", "history": [{"version": "1", "time": "t", "by": "ä"}], "x": 1}"#;
     fs::write(folder.join("p.json"), before).unwrap();
-    let mut console = std::mem::replace(
-        &mut fixture.console,
-        skyhook_agent::output::sink::Console::process(),
-    );
     with_state(&fixture, |state| {
-        state.add_version("2", &mut console).unwrap();
+        assert_eq!(state.add_version("2").unwrap(), Prior::Found);
     });
     let after = fs::read_to_string(folder.join("p.json")).unwrap();
     assert_eq!(
@@ -235,20 +242,20 @@ fn rivals_lose_no_entry_of_the_history() {
         for _ in 0..8 {
             let dir = fixture.dir.path();
             scope.spawn(move || {
-                let rival = Fixture::new();
-                let mut console = rival.console;
                 let clock = TestClock::at("2026-05-02T21:51:23");
                 let root = Root::open(dir).unwrap();
                 let state = State {
                     root: &root,
                     root_mount: "/root",
-                    dir: "/etc/skyhook",
-                    package: "p",
-                    version: "2.0.0",
+                    layout: Layout {
+                        root_dir: "/etc/skyhook",
+                        package: "p",
+                        version: "2.0.0",
+                    },
                     clock: &clock,
                 };
                 for _ in 0..10 {
-                    state.add_version("1.0.0", &mut console).unwrap();
+                    state.add_version("1.0.0").unwrap();
                 }
             });
         }
@@ -296,7 +303,7 @@ fn an_interrupt_is_an_object_and_no_list() {
 }
 
 #[test]
-fn a_state_folder_that_cannot_be_written_is_named() {
+fn a_state_directory_that_cannot_be_created_is_named() {
     let fixture = Fixture::new();
     fs::write(fixture.path("etc"), "a file").unwrap();
     with_state(&fixture, |state| {

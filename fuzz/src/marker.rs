@@ -1,13 +1,10 @@
 //! Flags' names, made of arguments and return codes as Python prints them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use skyhook_agent::host::Root;
-use skyhook_agent::package::Step;
+use skyhook_agent::package::{Idempotence, Step};
 use skyhook_agent::python;
-use skyhook_agent::stamp::SystemClock;
-use skyhook_agent::state::State;
+use skyhook_agent::state::Layout;
 
 use super::base64;
 
@@ -48,22 +45,18 @@ fn check_flag(arguments: Vec<String>, returncodes: Vec<i64>) {
 }
 
 fn flag(arguments: Vec<String>, returncodes: Vec<i64>) -> String {
-    let root = Root::open(Path::new("/")).unwrap();
-    let state = State {
-        root: &root,
-        root_mount: "/",
-        dir: "/state",
+    let layout = Layout {
+        root_dir: "/state",
         package: "pkg",
         version: "1.0.0",
-        clock: &SystemClock::default(),
     };
-    state.flag(&Step {
+    layout.step_flag(&Step {
         name: "a".to_owned(),
         path: "steps/a.sh".to_owned(),
         arguments,
         returncodes,
         on_host: true,
-        idempotence: false,
+        idempotence: Idempotence::Auto,
         upgrade_step: false,
         env: BTreeMap::new(),
         requires_interrupt: false,

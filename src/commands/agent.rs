@@ -1,167 +1,126 @@
 //! One run of the agent in its container (contract §7), from top to bottom.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::commands::interrupt;
+use super::{Outcome, Process, banner, interrupt};
 use crate::error::Error;
-use crate::exec::step::{Place, Verdict, run_step};
-use crate::exec::tee::Runner;
+use crate::exec::ExecContext;
+use crate::exec::step::{Verdict, run_step};
 use crate::host::{Root, copy_file, copy_tree};
-use crate::output::log_file::{self, LogDir};
-use crate::output::sink::Console;
+use crate::output::Console;
 use crate::package::{Config, Interrupt, Mode, Step};
 use crate::python;
 use crate::settings::{ResourceId, Settings};
-use crate::stamp::{Clock, SystemClock};
-use crate::state::{State, UNINSTALLED};
-use crate::system::signals::Signals;
+use crate::stamp::Clock;
+use crate::state::{Decision, Layout, State, UNINSTALLED, Why};
 
-/// Files that the operator's older versions put into the container.
+/// The directory of files that the operator's older versions put into the container.
 const NODE_FILES: &str = "/etc/nvidia-bootstrap/node-files";
 
 /// What to run, as the command line has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// A mode by name; it may be one that this version does not know.
-    pub mode: String,
-    /// Where the host's root is mounted.
+    /// What to do.
+    pub task: Task,
+    /// The directory at which the host's root is mounted.
     pub root_mount: String,
-    /// The package's folder on the host.
+    /// The package's directory on the host, absolute.
     pub copy_dir: String,
-    /// What an interrupt is to do: base64 of JSON.
-    pub interrupt_data: Option<String>,
 }
 
-/// Runs. False where a step or a check failed, or the run was cancelled.
+/// What a run of the agent does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// It runs the steps of a mode.
+    Steps(Mode),
+    /// It runs an interrupt.
+    Interrupt {
+        /// The interrupt.
+        interrupt: Interrupt,
+        /// The same as the operator gave it: base64 of JSON.
+        data: String,
+    },
+    /// It does nothing: this version does not know the mode of this name.
+    Unknown(String),
+}
+
+impl Task {
+    /// The mode's name on the command line.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Task::Steps(mode) => mode.name(),
+            Task::Interrupt { .. } => Mode::Interrupt.name(),
+            Task::Unknown(name) => name,
+        }
+    }
+}
+
+/// Runs the agent.
 ///
 /// # Errors
-/// Where the run could not go on: the package cannot be used, the state cannot
-/// be written, a step cannot be started.
+/// If the run cannot go on: the package cannot be used, the state cannot be written,
+/// a step cannot be started.
 pub fn run(
     options: &Options,
-    settings: &Settings,
-    signals: Signals,
-    console: &mut Console,
-) -> Result<bool, Error> {
-    let resource = settings.resource_id()?;
-    let here = Root::open(Path::new("/"))?;
+    resource: &ResourceId,
+    process: &mut Process<'_>,
+) -> Result<Outcome, Error> {
+    let settings = process.settings;
     let root = Root::open(Path::new(&options.root_mount))?;
     if settings.copy_resolv {
         let resolv_conf = Path::new("/etc/resolv.conf");
-        copy_file(&here, resolv_conf, &root, resolv_conf)?;
+        copy_file(process.own_root, resolv_conf, &root, resolv_conf)?;
     }
-    print_banner(options, settings, &resource, console);
-    let Some(mode) = Mode::from_name(&options.mode) else {
-        let known = Mode::ALL.map(Mode::name).join(",");
-        console.notice(&format!(
-            "this version has no mode {}, only {known}: nothing to do",
-            options.mode
-        ));
-        return Ok(true);
-    };
-
-    let clock = SystemClock::default();
+    for line in banner::lines(options, settings, resource) {
+        process.console.print(&line);
+    }
     let run = Run {
         options,
         settings,
-        mode,
         root: &root,
-        clock: &clock,
+        clock: process.clock,
     };
-    run.bring_package(&here)?;
-    if mode == Mode::Interrupt {
-        let mut runner = settings.runner(console, &clock, signals);
-        return run.interrupt(&resource, &mut runner);
-    }
-    let config = run.prepare(console)?;
-    let mut runner = settings.runner(console, &clock, signals);
-    run.steps(config, &mut runner)
-}
-
-/// What a run has been asked for, byte for byte as the reference prints it.
-fn print_banner(
-    options: &Options,
-    settings: &Settings,
-    resource: &ResourceId,
-    console: &mut Console,
-) {
-    let ResourceId {
-        whole,
-        package,
-        version,
-        ..
-    } = resource;
-    let Settings {
-        data_dir,
-        root_dir,
-        log_dir,
-        buffer_limit,
-        ..
-    } = settings;
-    let always_run_step = python::boolean(settings.always_run_step);
-    let rule = "-".repeat(20);
-    for line in [
-        rule.clone(),
-        "-CLI CONFIGURATION--".to_owned(),
-        format!("mode: {}", options.mode),
-        format!("root_mount: {}", options.root_mount),
-        format!("copy_dir: {}", options.copy_dir),
-        format!(
-            "interrupt_data: {}",
-            options.interrupt_data.as_deref().unwrap_or("None")
-        ),
-        format!("always_run_step: {always_run_step}"),
-        "-ENV CONFIGURATION--".to_owned(),
-        format!("COPY_RESOLV: {}", python::boolean(settings.copy_resolv)),
-        format!("OVERLAY_ALWAYS_RUN_STEP: {always_run_step}"),
-        format!("SKYHOOK_RESOURCE_ID: {whole}"),
-        format!("SKYHOOK_DATA_DIR: {data_dir}"),
-        format!("SKYHOOK_ROOT_DIR: {root_dir}"),
-        format!("SKYHOOK_LOG_DIR: {log_dir}"),
-        format!("SKYHOOK_AGENT_BUFFER_LIMIT: {buffer_limit}"),
-        format!(
-            "SKYHOOK_AGENT_WRITE_LOGS: {}",
-            python::boolean(settings.write_logs)
-        ),
-        "Directory CONFIGURATION".to_owned(),
-        format!("flag_dir: {root_dir}/flags/{package}/{version}"),
-        format!("log_dir: {log_dir}/{package}/{version}"),
-        format!("history_file: {root_dir}/history/{package}.json"),
-        rule,
-    ] {
-        console.print(&line);
+    match &options.task {
+        Task::Unknown(name) => {
+            let known = Mode::ALL.map(Mode::name).join(",");
+            process.console.notice(&format!(
+                "this version has no mode {name}, only {known}: nothing to do"
+            ));
+            Ok(Outcome::Succeeded)
+        }
+        Task::Interrupt { interrupt, .. } => {
+            run.stage_package(process.own_root)?;
+            run.interrupt(interrupt, resource, process)
+        }
+        Task::Steps(mode) => {
+            run.stage_package(process.own_root)?;
+            let config = process.load_config(&root, Path::new(&options.copy_dir))?;
+            // A package is uninstalled as it is: nothing is laid over the host, and no
+            // config file is expected.
+            if !matches!(mode, Mode::Uninstall | Mode::UninstallCheck) {
+                run.apply_overlay()?;
+                run.expect_config_files(&config)?;
+            }
+            run.steps(*mode, config, process)
+        }
     }
 }
 
-/// A run of a known mode.
+/// A run on a host.
 #[derive(Clone, Copy)]
 struct Run<'a> {
     options: &'a Options,
     settings: &'a Settings,
-    mode: Mode,
     root: &'a Root,
     clock: &'a dyn Clock,
 }
 
-impl<'a> Run<'a> {
-    fn interrupt(&self, resource: &ResourceId, runner: &mut Runner<'_>) -> Result<bool, Error> {
-        let data = self.options.interrupt_data.as_deref().unwrap_or_default();
-        let interrupt = Interrupt::parse(data)?;
-        let log_path = self.log_path(&resource.package, &resource.version);
-        let place = interrupt::Place {
-            chroot_dir: OsStr::new(&self.options.root_mount),
-            copy_dir: &self.options.copy_dir,
-            log_dir: self.log_dir(&log_path),
-            resource,
-        };
-        let state = self.state(&resource.package, &resource.version);
-        interrupt::run(&interrupt, &place, &state, runner)
-    }
-
-    /// Copies the package of a legacy start to the host. It has its name only when
-    /// all of it is there and on the disk: what has the name is taken for complete.
-    fn bring_package(&self, here: &Root) -> Result<(), Error> {
+impl Run<'_> {
+    /// Copies the package of a legacy start to the host. The copy gets its name only
+    /// when all of it is there and on disk, since what has the name counts as complete.
+    fn stage_package(&self, own_root: &Root) -> Result<(), Error> {
         let copy_dir = Path::new(&self.options.copy_dir);
         if self.root.exists(copy_dir)? {
             return Ok(());
@@ -170,199 +129,235 @@ impl<'a> Run<'a> {
         name.push(".partial");
         let partial = copy_dir.with_file_name(name);
         let data_dir = Path::new(&self.settings.data_dir);
-        copy_tree(here, data_dir, self.root, &partial)?;
-        if here.exists(Path::new(NODE_FILES))? {
-            copy_tree(here, Path::new(NODE_FILES), self.root, &partial)?;
+        copy_tree(own_root, data_dir, self.root, &partial)?;
+        let node_files = Path::new(NODE_FILES);
+        if own_root.exists(node_files)? {
+            copy_tree(own_root, node_files, self.root, &partial)?;
         }
-        self.root.complete(&partial, copy_dir)
+        self.root.publish_dir(&partial, copy_dir)
     }
 
-    /// Reads the package's config, and brings its files onto the host.
-    fn prepare(&self, console: &mut Console) -> Result<Config, Error> {
-        let copy_dir = Path::new(&self.options.copy_dir);
-        let config_file = copy_dir.join("config.json");
-        let config = Config::load(self.root, &config_file)?;
-        for warning in config.warnings() {
-            console.notice(warning.trim_start());
+    /// Lays the package's `root_dir` over the host, if the package has one.
+    fn apply_overlay(&self) -> Result<(), Error> {
+        let overlay = Path::new(&self.options.copy_dir).join("root_dir");
+        if self.root.exists(&overlay)? {
+            copy_tree(self.root, &overlay, self.root, Path::new("/"))?;
         }
-        // An uninstall neither changes the system, nor can it expect anything.
-        if !matches!(self.mode, Mode::Uninstall | Mode::UninstallCheck) {
-            let overlay = copy_dir.join("root_dir");
-            if self.root.exists(&overlay)? {
-                copy_tree(self.root, &overlay, self.root, Path::new("/"))?;
-            }
-            let configmaps = copy_dir.join("configmaps");
-            let mut problems = Vec::new();
-            for file in &config.expected_config_files {
-                if !self.root.exists(&configmaps.join(file))? {
-                    problems.push(format!("{file}: expected this file, which is not there"));
-                }
-            }
-            if !problems.is_empty() {
-                let file = self.root.outside(&configmaps);
-                return Err(Error::Package { file, problems });
-            }
-        }
-        Ok(config)
+        Ok(())
     }
 
-    /// Runs the steps of the mode and keeps the state that says how they went.
-    fn steps(&self, mut config: Config, runner: &mut Runner<'_>) -> Result<bool, Error> {
-        let mode = self.mode;
-        let state = self.state(&config.package_name, &config.package_version);
-        let log_path = self.log_path(&config.package_name, &config.package_version);
-        let place = Place {
-            chroot_dir: OsStr::new(&self.options.root_mount),
-            copy_dir: &self.options.copy_dir,
-            log_dir: self.log_dir(&log_path),
+    /// Checks that the package's `configmaps` has each file that its config expects.
+    fn expect_config_files(&self, config: &Config) -> Result<(), Error> {
+        let configmaps = Path::new(&self.options.copy_dir).join("configmaps");
+        let mut problems = Vec::new();
+        for file in &config.expected_config_files {
+            if !self.root.exists(&configmaps.join(file))? {
+                problems.push(format!("{file}: expected this file, which is not there"));
+            }
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let file = self.root.host_path(&configmaps);
+        Err(Error::Package { file, problems })
+    }
+
+    fn interrupt(
+        &self,
+        interrupt: &Interrupt,
+        resource: &ResourceId,
+        process: &mut Process<'_>,
+    ) -> Result<Outcome, Error> {
+        let (package, version) = (&*resource.package, &*resource.version);
+        let log_root = OsStr::new(&self.settings.log_dir);
+        let log_dir = process.log_dir(self.root, log_root, package, version);
+        let context = ExecContext {
+            log_dir: log_dir.as_ref(),
+            ..self.context()
         };
-        state.set_started()?;
+        let state = self.state(package, version);
+        interrupt::run(interrupt, context, resource, &state, &mut process.runner())
+    }
+
+    /// Runs the steps of the mode, and keeps the state that says how they went.
+    fn steps(
+        &self,
+        mode: Mode,
+        mut config: Config,
+        process: &mut Process<'_>,
+    ) -> Result<Outcome, Error> {
         let steps = config.modes.remove(&mode).unwrap_or_default();
+        let (package, version) = (&*config.package_name, &*config.package_version);
+        let log_root = OsStr::new(&self.settings.log_dir);
+        let log_dir = process.log_dir(self.root, log_root, package, version);
+        let context = ExecContext {
+            log_dir: log_dir.as_ref(),
+            ..self.context()
+        };
+        let state = self.state(package, version);
+        state.set_started()?;
         if steps.is_empty() {
             let notice = format!("there are no steps for mode {mode}");
-            runner.console().notice(&notice);
+            process.console.notice(&notice);
         }
 
+        let mut runner = process.runner();
         let mut failed = Vec::new();
         for step in &steps {
             if runner.is_cancelled() {
                 let notice = format!("cancelled: {} does not start", step.path);
                 runner.console().notice(&notice);
-                return Ok(false);
+                return Ok(Outcome::Cancelled);
             }
-            // Its name goes by the config, not by the versions of an upgrade.
-            let flag = state.flag(step);
-            let step = &self.with_versions(step, &state, runner)?;
+            // Named by the arguments before the versions are added.
+            let flag = state.layout.step_flag(step);
+            let versioned = with_versions(step, mode, &state, runner.console())?;
+            let is_set = !mode.is_check() && state.is_set(&flag)?;
+            let forced = self.settings.always_run_step;
+            let decision = Decision::of(step, mode, is_set, forced);
+            if let Some(line) = decision_line(decision, step, &state.reference_path(&flag)) {
+                runner.console().print(&line);
+            }
+            if let Decision::Skip(_) = decision {
+                continue;
+            }
+            let header = header_line(mode, &versioned);
+            runner.console().print(&header);
+            let lookup = |name: &str| self.settings.variable(name);
+            let verdict = run_step(&versioned, context, lookup, &mut runner)?;
+            if verdict == Verdict::Cancelled {
+                return Ok(Outcome::Cancelled);
+            }
+            let succeeded = verdict == Verdict::Succeeded;
             if mode.is_check() {
-                print_header(mode, step, runner);
-                failed.push(match self.run_step(step, &place, runner)? {
-                    Verdict::Cancelled => return Ok(false),
-                    verdict => verdict != Verdict::Succeeded,
-                });
-                continue;
+                failed.push(!succeeded);
+            } else if succeeded {
+                state.set_succeeded(&flag, step)?;
+            } else {
+                return Ok(Outcome::Failed);
             }
-            if state.is_set(&flag)? && self.skips(step, &state.shown(&flag), runner.console()) {
-                continue;
-            }
-            print_header(mode, step, runner);
-            if self.run_step(step, &place, runner)? != Verdict::Succeeded {
-                return Ok(false);
-            }
-            state.set_succeeded(&flag, step)?;
         }
-        if mode.is_check() && !steps.is_empty() && !state.set_checked(mode, &steps, &failed)? {
-            return Ok(false);
-        }
-        match mode {
-            Mode::ApplyCheck | Mode::UpgradeCheck => {
-                state.add_version(state.version, runner.console())?;
+        if mode.is_check() && !steps.is_empty() {
+            state.set_checked(mode, &steps, &failed)?;
+            if failed.contains(&true) {
+                return Ok(Outcome::Failed);
             }
-            Mode::UninstallCheck => {
-                // The flags first: left behind, they would have a package that is
-                // installed again skip its steps.
-                for step in steps.iter().chain(config.modes.values().flatten()) {
-                    state.clear(&state.flag(step))?;
-                }
-                state.add_version(UNINSTALLED, runner.console())?;
-            }
-            _ => {}
         }
-        Ok(!runner.is_cancelled())
+        let of_other_modes = config.modes.values().flatten();
+        keep_history(
+            mode,
+            steps.iter().chain(of_other_modes),
+            &state,
+            runner.console(),
+        )?;
+        Ok(Outcome::unless_cancelled(&runner))
     }
 
-    /// A step of an upgrade is told the versions: in its environment, and where
-    /// it is an upgrade step, behind its arguments.
-    fn with_versions(
-        &self,
-        step: &Step,
-        state: &State<'_>,
-        runner: &mut Runner<'_>,
-    ) -> Result<Step, Error> {
-        let mut step = step.clone();
-        if matches!(self.mode, Mode::Upgrade | Mode::UpgradeCheck) {
-            let previous = state.previous_version(runner.console())?;
-            let current = state.version.to_owned();
-            if step.upgrade_step {
-                step.arguments.extend([previous.clone(), current.clone()]);
-            }
-            step.env.insert("PREVIOUS_VERSION".to_owned(), previous);
-            step.env.insert("CURRENT_VERSION".to_owned(), current);
+    /// Says where commands run, without their log directory.
+    fn context(&self) -> ExecContext<'_> {
+        ExecContext {
+            chroot_dir: OsStr::new(&self.options.root_mount),
+            copy_dir: &self.options.copy_dir,
+            log_dir: None,
         }
-        Ok(step)
-    }
-
-    fn run_step(
-        &self,
-        step: &Step,
-        place: &Place<'_>,
-        runner: &mut Runner<'_>,
-    ) -> Result<Verdict, Error> {
-        run_step(step, place, |name| self.settings.variable(name), runner)
-    }
-
-    /// Whether a step whose flag is set is skipped; says so, or why not.
-    fn skips(&self, step: &Step, flag: &str, console: &mut Console) -> bool {
-        let path = &step.path;
-        let (skips, line) = if self.settings.always_run_step {
-            (
-                false,
-                format!(
-                    "WARNING: {flag} exists for {path} but OVERLAY_ALWAYS_RUN_STEP flag is set \
-                     so running anyway."
-                ),
-            )
-        } else if matches!(self.mode, Mode::Config | Mode::Uninstall | Mode::Upgrade) {
-            (
-                false,
-                "Flag exists but CONFIG, UNINSTALL, and UPGRADE mode don't support idempotence \
-                 so running step anyway."
-                    .to_owned(),
-            )
-        } else if step.idempotence {
-            (
-                false,
-                "Flag exists but idempotence is Idempotence.Disabled so running step.".to_owned(),
-            )
-        } else {
-            (true, format!("Skipping {path} because {flag} exists."))
-        };
-        console.print(&line);
-        skips
     }
 
     fn state<'s>(&'s self, package: &'s str, version: &'s str) -> State<'s> {
         State {
             root: self.root,
             root_mount: &self.options.root_mount,
-            dir: &self.settings.root_dir,
-            package,
-            version,
+            layout: Layout {
+                root_dir: &self.settings.root_dir,
+                package,
+                version,
+            },
             clock: self.clock,
         }
     }
+}
 
-    fn log_path(&self, package: &str, version: &str) -> PathBuf {
-        let log_root = OsStr::new(&self.settings.log_dir);
-        log_file::dir(OsStr::new(""), log_root, package, version)
+/// Gives a step of an upgrade the versions: in its environment, and, if it is an
+/// upgrade step, after its arguments.
+fn with_versions(
+    step: &Step,
+    mode: Mode,
+    state: &State<'_>,
+    console: &mut Console,
+) -> Result<Step, Error> {
+    let mut versioned = step.clone();
+    if matches!(mode, Mode::Upgrade | Mode::UpgradeCheck) {
+        let (previous, prior) = state.previous_version()?;
+        if let Some(line) = state.prior_line(prior) {
+            console.print(&line);
+        }
+        let current = state.layout.version.to_owned();
+        if step.upgrade_step {
+            let versions = [previous.clone(), current.clone()];
+            versioned.arguments.extend(versions);
+        }
+        let env = &mut versioned.env;
+        env.insert("PREVIOUS_VERSION".to_owned(), previous);
+        env.insert("CURRENT_VERSION".to_owned(), current);
     }
+    Ok(versioned)
+}
 
-    fn log_dir<'p>(&self, path: &'p Path) -> Option<LogDir<'p>>
-    where
-        'a: 'p,
-    {
-        let root = self.root;
-        self.settings.write_logs.then_some(LogDir { root, path })
+/// Keeps the history after the checks of a mode. `steps` are those of all modes.
+fn keep_history<'s>(
+    mode: Mode,
+    steps: impl Iterator<Item = &'s Step>,
+    state: &State<'_>,
+    console: &mut Console,
+) -> Result<(), Error> {
+    let version = match mode {
+        Mode::ApplyCheck | Mode::UpgradeCheck => state.layout.version,
+        Mode::UninstallCheck => {
+            // The flags first: if they stayed after a crash, a package that is
+            // installed again would skip its steps.
+            for step in steps {
+                state.clear(&state.layout.step_flag(step))?;
+            }
+            UNINSTALLED
+        }
+        _ => return Ok(()),
+    };
+    let prior = state.add_version(version)?;
+    if let Some(line) = state.prior_line(prior) {
+        console.print(&line);
+    }
+    Ok(())
+}
+
+/// The line about a step that has a flag; `None` if it has none.
+fn decision_line(decision: Decision, step: &Step, flag: &str) -> Option<String> {
+    let path = &step.path;
+    match decision {
+        Decision::Run(Why::IsCheck | Why::NoFlag) => None,
+        Decision::Run(Why::Forced) => Some(format!(
+            "WARNING: {flag} exists for {path} but OVERLAY_ALWAYS_RUN_STEP flag is set so \
+             running anyway."
+        )),
+        Decision::Run(Why::ModeIgnoresFlags) => Some(
+            "Flag exists but CONFIG, UNINSTALL, and UPGRADE mode don't support idempotence so \
+             running step anyway."
+                .to_owned(),
+        ),
+        Decision::Run(Why::AlwaysRuns | Why::FlagIsSet) => Some(format!(
+            "Flag exists but idempotence is Idempotence.{} so running step.",
+            step.idempotence.name()
+        )),
+        Decision::Skip(_) => Some(format!("Skipping {path} because {flag} exists.")),
     }
 }
 
-/// The line in front of a step.
-fn print_header(mode: Mode, step: &Step, runner: &mut Runner<'_>) {
-    let idempotence = if step.idempotence { "Disabled" } else { "Auto" };
-    runner.console().print(&format!(
-        "{mode} {} {} {} Idempotence.{idempotence} {}",
+/// The line before the output of a step.
+fn header_line(mode: Mode, step: &Step) -> String {
+    format!(
+        "{mode} {} {} {} Idempotence.{} {}",
         step.path,
         python::strings(&step.arguments),
         python::integers(&step.returncodes),
+        step.idempotence.name(),
         python::boolean(step.on_host),
-    ));
+    )
 }

@@ -1,5 +1,131 @@
-//! What the command line can ask for, one file a command.
+//! The commands, one file each, and what they share.
+//!
+//! Promises that a command takes all that it needs of its process from a
+//! [`Process`], so that it can run twice in one process, and that only commands
+//! print.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use crate::error::Error;
+use crate::exec::tee::Runner;
+use crate::host::Root;
+use crate::output::Console;
+use crate::output::log_file::{self, LogDir};
+use crate::package::{self, Config, Severity};
+use crate::reactor;
+use crate::settings::Settings;
+use crate::stamp::Clock;
+use crate::system::signals::Signals;
 
 pub mod agent;
+mod banner;
 pub mod interrupt;
 pub mod run_step;
+
+/// How a command ended, if it could be carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All was done and went well.
+    Succeeded,
+    /// A step, a check or an interrupt failed.
+    Failed,
+    /// The run was cancelled, and something may be left to do.
+    Cancelled,
+}
+
+impl Outcome {
+    /// The outcome of a run whose commands all went well.
+    fn unless_cancelled(runner: &Runner<'_>) -> Outcome {
+        if runner.is_cancelled() {
+            Outcome::Cancelled
+        } else {
+            Outcome::Succeeded
+        }
+    }
+
+    /// The exit code of the process: 0 for success, else 1.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Outcome::Succeeded => 0,
+            Outcome::Failed | Outcome::Cancelled => 1,
+        }
+    }
+}
+
+/// The parts of a process that commands use.
+pub struct Process<'a> {
+    /// The environment's settings.
+    pub settings: &'a Settings,
+    /// The signals that cancel a run.
+    pub signals: &'a Signals,
+    /// The clock of stamps, log names and state.
+    pub clock: &'a dyn Clock,
+    /// The program that becomes each step, run as `PROGRAM chroot-exec …`; usually
+    /// [`SELF`](crate::exec::tee::SELF).
+    pub chroot_exec: &'a Path,
+    /// The root of this process: the container's own files.
+    pub own_root: &'a Root,
+    /// The process's stdout and stderr.
+    pub console: &'a mut Console,
+}
+
+impl Process<'_> {
+    /// Makes the runner of this process's commands.
+    fn runner(&mut self) -> Runner<'_> {
+        let settings = self.settings;
+        let options = reactor::Options {
+            buffer_limit: settings.buffer_limit,
+            drain_timeout: settings.drain_timeout,
+            cancellation: Some(self.signals.cancellation.clone()),
+            orphans: self.signals.orphans.clone(),
+            // A step that talks to the terminal, as ssh and sudo do, must be in the
+            // terminal's group: in one of its own the kernel would stop it for ever,
+            // and Ctrl-C would not reach it.
+            own_group: !settings.has_terminal,
+            ..reactor::Options::default()
+        };
+        Runner::new(
+            self.console,
+            self.clock,
+            self.chroot_exec.to_owned(),
+            settings.temp_dir.clone(),
+            options,
+        )
+    }
+
+    /// Reads the config.json of the package at `copy_dir` inside `root`, and says
+    /// its warnings.
+    ///
+    /// # Errors
+    /// [`Error::Package`] with every problem, if the config cannot be used.
+    fn load_config(&mut self, root: &Root, copy_dir: &Path) -> Result<Config, Error> {
+        let file = copy_dir.join("config.json");
+        let inspection = package::inspect(root, &file)?;
+        let (errors, warnings): (Vec<_>, Vec<_>) = inspection
+            .findings
+            .iter()
+            .partition(|finding| finding.severity == Severity::Error);
+        for warning in warnings {
+            self.console.notice(&warning.to_string());
+        }
+        inspection.config.ok_or_else(|| Error::Package {
+            file: root.host_path(&file),
+            problems: errors.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// Takes the log directory of a package's version, below `log_root` inside
+    /// `root`; `None` if no logs are written.
+    fn log_dir<'r>(
+        &self,
+        root: &'r Root,
+        log_root: &OsStr,
+        package: &str,
+        version: &str,
+    ) -> Option<LogDir<'r>> {
+        let path = log_file::dir(log_root, package, version);
+        self.settings.write_logs.then(|| LogDir::new(root, path))
+    }
+}

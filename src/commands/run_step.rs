@@ -1,121 +1,109 @@
-//! `skyhook-agent run-step`: a package's steps of one mode, in order, without
-//! flags or history. For package authors and for trying things out.
+//! `skyhook-agent run-step`: runs a package's steps of one mode, in order, without
+//! flags or history. For package authors.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use super::{Outcome, Process};
 use crate::error::Error;
+use crate::exec::ExecContext;
 use crate::exec::chroot_exec::LOCAL;
-use crate::exec::step::{Place, Verdict, run_step};
+use crate::exec::step::{Verdict, run_step};
 use crate::host::Root;
-use crate::output::log_file::{self, LogDir};
-use crate::output::sink::Console;
 use crate::package::{Config, Mode, Step};
-use crate::settings::Settings;
-use crate::stamp::SystemClock;
-use crate::system::signals::Signals;
 
 /// What to run, as the command line has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Whose steps.
+    /// The mode whose steps to run.
     pub mode: Mode,
-    /// Only the steps of these names; all where there is none.
+    /// Only the steps of these names; all if there is none.
     pub steps: Vec<String>,
     /// The root that steps run in; `local` for this one.
     pub chroot: OsString,
-    /// Where log files go; `None`: `SKYHOOK_LOG_DIR` inside the root.
+    /// The directory for log files; `None` for `SKYHOOK_LOG_DIR` inside the root.
     pub log_dir: Option<PathBuf>,
-    /// The package's folder, inside the root.
+    /// The package's directory, inside the root.
     pub copy_dir: PathBuf,
 }
 
-/// Runs the steps, stopping at the first that fails or when cancelled. True
-/// where all ran and succeeded.
+/// Runs the steps. Stops at the first that fails, or when the run is cancelled.
 ///
 /// # Errors
-/// Where there is nothing to run, or a step could not be started.
-pub fn run(
-    options: &Options,
-    settings: &Settings,
-    signals: Signals,
-    console: &mut Console,
-) -> Result<bool, Error> {
-    let is_local = options.chroot == LOCAL;
-    let mount = if is_local {
-        OsStr::new("/")
+/// If there is nothing to run, or a step cannot be started.
+pub fn run(options: &Options, process: &mut Process<'_>) -> Result<Outcome, Error> {
+    let opened;
+    let root = if options.chroot == LOCAL {
+        process.own_root
     } else {
-        &options.chroot
+        opened = Root::open(Path::new(&options.chroot))?;
+        &opened
     };
-    let root = Root::open(Path::new(mount))?;
-    let copy_dir = inside(&options.copy_dir, is_local)?;
-    let config_file = PathBuf::from(format!("{copy_dir}/config.json"));
-    let config = Config::load(&root, &config_file)?;
-    for warning in config.warnings() {
-        // The reference's comes with a blank in front.
-        console.notice(warning.trim_start());
-    }
-    let config_file = root.outside(&config_file);
+    let copy_dir = inside(&options.copy_dir, options.chroot == LOCAL)?;
+    let config = process.load_config(root, Path::new(&copy_dir))?;
+    let config_file = root.host_path(&Path::new(&copy_dir).join("config.json"));
     let steps = choose(&config, options, &config_file)?;
     if steps.is_empty() {
         let (file, mode) = (config_file.display(), options.mode);
-        console.notice(&format!("{file}: no steps for mode {mode}"));
+        let notice = format!("{file}: no steps for mode {mode}");
+        process.console.notice(&notice);
     }
 
-    // A folder given by name is where its user sees it; the variable's is inside
+    // A directory given by name is where its user sees it; the variable's is inside
     // the root.
+    let absolute;
     let (log_root, log_mount) = match &options.log_dir {
-        Some(dir) => (
-            std::path::absolute(dir).map_err(Error::io("make absolute", dir))?,
-            &Root::open(Path::new("/"))?,
-        ),
-        None => (PathBuf::from(&settings.log_dir), &root),
+        Some(dir) => {
+            absolute =
+                std::path::absolute(dir).map_err(|error| Error::io("make absolute", dir, error))?;
+            (absolute.as_os_str(), process.own_root)
+        }
+        None => (OsStr::new(&process.settings.log_dir), root),
     };
-    let log_dir = log_file::dir(
-        OsStr::new(""),
-        log_root.as_os_str(),
+    let log_dir = process.log_dir(
+        log_mount,
+        log_root,
         &config.package_name,
         &config.package_version,
     );
-    let log_dir = LogDir {
-        root: log_mount,
-        path: &log_dir,
-    };
-    let place = Place {
+    let context = ExecContext {
         chroot_dir: &options.chroot,
         copy_dir: &copy_dir,
-        log_dir: settings.write_logs.then_some(log_dir),
+        log_dir: log_dir.as_ref(),
     };
-    let clock = SystemClock::default();
-    let mut runner = settings.runner(console, &clock, signals);
+    let settings = process.settings;
+    let mut runner = process.runner();
     for step in steps {
-        if run_step(step, &place, |name| settings.variable(name), &mut runner)?
-            != Verdict::Succeeded
-        {
-            return Ok(false);
+        let lookup = |name: &str| settings.variable(name);
+        match run_step(step, context, lookup, &mut runner)? {
+            Verdict::Succeeded => {}
+            Verdict::Cancelled => return Ok(Outcome::Cancelled),
+            Verdict::Failed { .. } | Verdict::NotRun => return Ok(Outcome::Failed),
         }
     }
-    Ok(!runner.is_cancelled())
+    Ok(Outcome::unless_cancelled(&runner))
 }
 
-/// The package's folder as an absolute path inside the root: from the working
-/// directory here, from `/` in another root.
+/// Makes the package's directory an absolute path inside the root: from the working
+/// directory in this root, from `/` in another root.
 fn inside(copy_dir: &Path, is_local: bool) -> Result<String, Error> {
     let absolute = if is_local {
-        std::path::absolute(copy_dir).map_err(Error::io("make absolute", copy_dir))?
+        std::path::absolute(copy_dir)
+            .map_err(|error| Error::io("make absolute", copy_dir, error))?
     } else {
         Path::new("/").join(copy_dir)
     };
     // Without the slash that a shell's completion leaves at the end.
     let absolute: PathBuf = absolute.components().collect();
-    // The control file is JSON, which has no other bytes.
+    // The control file is JSON, which holds UTF-8 alone.
     absolute
         .into_os_string()
         .into_string()
         .map_err(|path| Error::Usage(format!("COPY_DIR: expected UTF-8, got {}", path.display())))
 }
 
-/// The steps to run: all of the mode, or those asked for, in the config's order.
+/// Chooses the steps to run: all of the mode, or those asked for, in the config's
+/// order.
 fn choose<'c>(
     config: &'c Config,
     options: &Options,
@@ -140,6 +128,6 @@ fn choose<'c>(
             )));
         }
     }
-    let chosen = |step: &&Step| options.steps.is_empty() || options.steps.contains(&step.name);
-    Ok(steps.iter().filter(chosen).collect())
+    let is_chosen = |step: &&Step| options.steps.is_empty() || options.steps.contains(&step.name);
+    Ok(steps.iter().filter(is_chosen).collect())
 }

@@ -56,7 +56,8 @@ pub fn run(
     inherited: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Infallible, Error> {
     forget_signals_to_the_agent();
-    let json = fs::read(control_file).map_err(Error::io("read the control file", control_file))?;
+    let json = fs::read(control_file)
+        .map_err(|error| Error::io("read the control file", control_file, error))?;
     let prepared = Prepared::parse(&json, inherited).map_err(|problem| Error::ControlFile {
         file: control_file.to_owned(),
         problem,
@@ -158,20 +159,20 @@ impl Prepared {
             problem,
         };
         // Before the chroot: the new root may have no /proc.
-        sys::cloexec_above_stderr().map_err(Error::io("read", "/proc/self/fd"))?;
+        sys::cloexec_above_stderr().map_err(|error| Error::io("read", "/proc/self/fd", error))?;
         if chroot_dir != LOCAL {
             // The root it has already needs no privilege.
             if chroot_dir != "/" {
                 chroot(chroot_dir)
-                    .map_err(io::Error::from)
-                    .map_err(Error::io("change the root to", chroot_dir))?;
+                    .map_err(|error| Error::io("change the root to", chroot_dir, error))?;
             }
-            std::env::set_current_dir("/").map_err(Error::io("enter", "/"))?;
+            std::env::set_current_dir("/").map_err(|error| Error::io("enter", "/", error))?;
         }
         if !self.no_chmod {
             make_executable(program)?;
         }
-        std::env::set_current_dir(&self.copy_dir).map_err(Error::io("enter", &self.copy_dir))?;
+        std::env::set_current_dir(&self.copy_dir)
+            .map_err(|error| Error::io("enter", &self.copy_dir, error))?;
 
         // Last of all, so that a failure above is still reported as usual.
         sys::default_signals();
@@ -200,14 +201,14 @@ fn to_c_strings(strings: impl Iterator<Item = Vec<u8>>) -> Option<Vec<CString>> 
 /// Adds u+x, g+x and o+x, touching nothing that has them: a package may lie on
 /// a read-only file system.
 fn make_executable(program: &Path) -> Result<(), Error> {
-    let fail = || Error::io("make executable", program);
-    let mut permissions = fs::metadata(program).map_err(fail())?.permissions();
+    let failed = |error| Error::io("make executable", program, error);
+    let mut permissions = fs::metadata(program).map_err(failed)?.permissions();
     let mode = permissions.mode();
     if mode & 0o111 == 0o111 {
         return Ok(());
     }
     permissions.set_mode(mode | 0o111);
-    fs::set_permissions(program, permissions).map_err(fail())
+    fs::set_permissions(program, permissions).map_err(failed)
 }
 
 /// Replaces this process, looking the program up in `path` where its name has

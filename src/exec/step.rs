@@ -1,34 +1,23 @@
 //! How one step of a package runs (contract §4).
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::fmt;
 
+use super::ExecContext;
+use super::logged::Ready;
+use super::tee::{Command, Runner};
 use crate::error::Error;
-use crate::exec::tee::{Command, Logs, Runner};
-use crate::output::log_file::{self, Claim, LogDir};
-use crate::output::sink::Sink;
 use crate::package::Step;
 
-/// What an argument starts with to stand for a variable.
+/// The start of an argument that stands for a variable.
 const ENV_ARGUMENT: &str = "env:";
-
-/// Where a step runs.
-#[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
-    /// The root, or `local`.
-    pub chroot_dir: &'a OsStr,
-    /// The package's folder, absolute, inside that root.
-    pub copy_dir: &'a str,
-    /// The log folder of this version of the package; `None`: no log files.
-    pub log_dir: Option<LogDir<'a>>,
-}
 
 /// How a step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Its code is one of its `returncodes`.
     Succeeded,
-    /// It is not.
+    /// Its code is none of them.
     Failed {
         /// The exit code, or `-signum`.
         code: i32,
@@ -40,136 +29,96 @@ pub enum Verdict {
 }
 
 /// Runs one step and prints how it ended: `SUCEEDED: {path} {arguments}` or
-/// `FAILED: {path} {arguments} {code}`, unstamped, right behind its output.
+/// `FAILED: {path} {arguments} {code}`, unstamped, right after its output.
 ///
 /// `lookup` finds the variables of `env:` arguments. For each that is missing
 /// `{path}: Expected environment variable did not exist: {NAME}` is printed
-/// instead, and the step does not run.
-///
-/// A log file that cannot be created is a sink that has failed before it began:
-/// a notice on stderr, and the step runs (contract §10).
+/// instead, and the step does not run. If the run has been cancelled, a notice says
+/// that the step does not start.
 ///
 /// # Errors
-/// Where the step could not be started.
+/// If the step cannot be started, or its end is not known.
 pub fn run_step<'e>(
     step: &Step,
-    place: &Place<'_>,
+    context: ExecContext<'_>,
     lookup: impl Fn(&str) -> Option<&'e OsStr>,
     runner: &mut Runner<'_>,
 ) -> Result<Verdict, Error> {
+    let path = &step.path;
     let arguments = match resolve(&step.arguments, lookup) {
         Ok(arguments) => arguments,
         Err(problems) => {
             for problem in problems {
-                runner.console().print(&format!("{}: {problem}", step.path));
+                runner.console().print(&format!("{path}: {problem}"));
             }
             return Ok(Verdict::NotRun);
         }
     };
+    let Some(ready) = Ready::claim(context, path, runner) else {
+        let notice = format!("cancelled: {path} does not start");
+        runner.console().notice(&notice);
+        return Ok(Verdict::Cancelled);
+    };
 
-    let step_root = format!("{}/skyhook_dir", place.copy_dir);
-    let cmd: Vec<String> = std::iter::once(format!("{step_root}/{}", step.path))
+    let step_root = format!("{}/skyhook_dir", context.copy_dir);
+    let cmd: Vec<String> = std::iter::once(format!("{step_root}/{path}"))
         .chain(arguments.iter().cloned())
         .collect();
     let mut env = step.env.clone();
     env.insert("STEP_ROOT".to_owned(), step_root);
-    env.insert("SKYHOOK_DIR".to_owned(), place.copy_dir.to_owned());
+    env.insert("SKYHOOK_DIR".to_owned(), context.copy_dir.to_owned());
+    let command = Command {
+        chroot_dir: context.chroot_dir,
+        cmd: &cmd,
+        copy_dir: context.copy_dir,
+        env: &env,
+        no_chmod: false,
+        write_cmds: false,
+    };
+    let code = ready.run(&command, runner)?;
 
-    let claim = claim_logs(place.log_dir, &step.path, runner);
-    // As late as can be: the claim may have waited for its second.
-    if runner.is_cancelled() {
-        claim.into_iter().for_each(Claim::discard);
-        let path = &step.path;
-        runner
-            .console()
-            .notice(&format!("cancelled: {path} does not start"));
-        return Ok(Verdict::Cancelled);
-    }
-    let log = claim.as_ref().map(|claim| claim.path.clone());
-    let code = runner.tee(
-        &Command {
-            chroot_dir: place.chroot_dir,
-            cmd: &cmd,
-            copy_dir: place.copy_dir,
-            env: &env,
-            no_chmod: false,
-            write_cmds: false,
-        },
-        claim.map_or_else(Logs::none, Logs::from),
-    );
-    let verdict = code.map(|code| judge(step, &arguments.join(" "), code, runner));
-    reap_logs(place.log_dir, &step.path, log.as_deref(), runner);
-    verdict
-}
-
-/// Prints how the step ended.
-fn judge(step: &Step, arguments: &str, code: i32, runner: &mut Runner<'_>) -> Verdict {
-    let path = &step.path;
+    let arguments = arguments.join(" ");
     if step.returncodes.contains(&code.into()) {
-        runner
-            .console()
-            .print(&format!("SUCEEDED: {path} {arguments}"));
-        Verdict::Succeeded
+        let line = format!("SUCEEDED: {path} {arguments}");
+        runner.console().print(&line);
+        Ok(Verdict::Succeeded)
     } else {
-        runner
-            .console()
-            .print(&format!("FAILED: {path} {arguments} {code}"));
-        Verdict::Failed { code }
+        let line = format!("FAILED: {path} {arguments} {code}");
+        runner.console().print(&line);
+        Ok(Verdict::Failed { code })
     }
 }
 
-/// The log files of a run that starts now. Where they cannot be had, a notice
-/// says so and the run goes without: a sink that failed before it began (§10).
-pub(crate) fn claim_logs(
-    dir: Option<LogDir<'_>>,
-    name: &str,
-    runner: &mut Runner<'_>,
-) -> Option<Claim> {
-    match dir?.claim(name, runner.clock()) {
-        Ok(claim) => Some(claim),
-        Err(error) => {
-            let notice = format!("{error}; {name} runs without a log file");
-            runner.console().notice(&notice);
-            None
+/// An argument that names a variable which cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Unresolved {
+    Missing(String),
+    NotUtf8(String),
+}
+
+impl fmt::Display for Unresolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unresolved::Missing(name) => {
+                write!(f, "Expected environment variable did not exist: {name}")
+            }
+            Unresolved::NotUtf8(name) => {
+                write!(f, "Expected environment variable to be UTF-8: {name}")
+            }
         }
     }
 }
 
-/// Removes old logs, never `log`, the run's own. Also where a command could not be
-/// started, again and again, or where a full disk kept the new log away; only then
-/// nothing is said.
-pub(crate) fn reap_logs(
-    dir: Option<LogDir<'_>>,
-    name: &str,
-    log: Option<&Path>,
-    runner: &mut Runner<'_>,
-) {
-    if let Some(Err(error)) = dir.map(|dir| dir.reap(name, log))
-        && log.is_some()
-    {
-        runner.console().notice(&error.to_string());
-    }
-}
-
-impl From<Claim> for Logs {
-    fn from(claim: Claim) -> Logs {
-        Logs {
-            stderr: Sink::file(&log_file::err_path(&claim.path), claim.stderr),
-            stdout: Sink::file(&claim.path, claim.stdout),
-        }
-    }
-}
-
-/// The arguments with each `env:NAME` replaced by the variable's value, which is
-/// not looked at again; or what is wrong with every variable that has none.
+/// Replaces each argument `env:NAME` by the variable's value, which is not resolved
+/// again. Returns every variable that cannot be used instead, if there is one.
 fn resolve<'e>(
     arguments: &[String],
     lookup: impl Fn(&str) -> Option<&'e OsStr>,
-) -> Result<Vec<String>, Vec<String>> {
-    let mut problems = Vec::new();
+) -> Result<Vec<String>, Vec<Unresolved>> {
+    let mut unresolved = Vec::new();
     let mut resolved = Vec::with_capacity(arguments.len());
     for argument in arguments {
-        // The reference splits at every `env:` and takes what is behind the first.
+        // The reference splits at every `env:` and takes the part after the first.
         let mut parts = argument.split(ENV_ARGUMENT);
         let (Some(""), Some(name)) = (parts.next(), parts.next()) else {
             resolved.push(argument.clone());
@@ -177,19 +126,13 @@ fn resolve<'e>(
         };
         match lookup(name).map(OsStr::to_str) {
             Some(Some(value)) => resolved.push(value.to_owned()),
-            Some(None) => {
-                problems.push(format!("Expected environment variable to be UTF-8: {name}"));
-            }
-            None => {
-                problems.push(format!(
-                    "Expected environment variable did not exist: {name}"
-                ));
-            }
+            Some(None) => unresolved.push(Unresolved::NotUtf8(name.to_owned())),
+            None => unresolved.push(Unresolved::Missing(name.to_owned())),
         }
     }
-    if problems.is_empty() {
+    if unresolved.is_empty() {
         Ok(resolved)
     } else {
-        Err(problems)
+        Err(unresolved)
     }
 }

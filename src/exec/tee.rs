@@ -12,7 +12,7 @@ use tempfile::NamedTempFile;
 
 use crate::error::Error;
 use crate::exec::chroot_exec::{self, Control};
-use crate::output::sink::{Console, Sink};
+use crate::output::{Console, Sink};
 use crate::reactor::{self, Event, Reactor, Stream};
 use crate::stamp::{Clock, Stamper};
 use crate::system::exit;
@@ -123,7 +123,7 @@ impl<'a> Runner<'a> {
     /// that of chroot-exec to start it (1).
     pub fn tee(&mut self, command: &Command<'_>, mut logs: Logs) -> Result<i32, Error> {
         let control = write_control(command, &self.temp_dir)
-            .map_err(Error::io("write a control file in", &self.temp_dir))?;
+            .map_err(|error| Error::io("write a control file in", &self.temp_dir, error))?;
         if command.write_cmds {
             let line = command.cmd.join(" ");
             self.console.print(&line);
@@ -138,7 +138,7 @@ impl<'a> Runner<'a> {
             .arg(control.path())
             .arg(command.chroot_dir);
         let reactor = Reactor::spawn(child, self.reactor.clone())
-            .map_err(Error::io("start", &self.chroot_exec))?;
+            .map_err(|error| Error::io("start", &self.chroot_exec, error))?;
         let status = self
             .stream(reactor, command, &mut logs)
             .map_err(|source| Error::Lost {

@@ -1,7 +1,7 @@
-//! Copies files and folders from one root to another, or inside one.
+//! Copies files and directories from one root to another, or inside one.
 //!
-//! What is put in a folder is made whole under a name of its own and then renamed:
-//! nobody sees half a file, and a program that runs can be replaced.
+//! Each file is made whole under a temporary name and then renamed: no process sees
+//! half a file, and a program that runs can be replaced.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, FileTimes, Metadata, Permissions};
@@ -15,41 +15,46 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::symlinkat;
 
 use super::dir::READ;
-use super::{Dir, MOST_LINKS, Root};
+use super::{Dir, MAX_SYMLINKS, Root};
 use crate::error::Error;
 
-/// Lays the folder `source` over the folder `target`, which is created where it is
-/// missing (contract §7, 3 and 5).
+/// Lays the directory `source` over the directory `target`, which is created if it
+/// is missing (contract §7, 3 and 5).
 ///
-/// - Files bring their permissions and times, and take the place of a file or of a
-///   link. Their owner is that of the file replaced, else whoever copies.
+/// - Files bring their permissions and times, and replace a file or a link. A file
+///   that replaces one keeps that one's owner; a new one belongs to the agent's user.
 /// - Links are copied as links.
-/// - Folders are merged, also through a link to a folder (`lib` to `usr/lib`). Those
-///   that are created have their source's permissions; those that were there keep
+/// - Directories are merged, also through a link to a directory (`lib` to
+///   `usr/lib`). New ones get the permissions of their source. Existing ones keep
 ///   theirs, `/` and `/tmp` among them.
 ///
 /// # Errors
-/// Where something in the source is no file, folder or link: then nothing is
-/// written. Where a file is in the way of a folder or a folder in the way of a
-/// file, and where the system refuses: what was copied by then stays.
+/// If something in the source is no file, directory or link: then nothing is
+/// written. If a file is in the way of a directory or a directory in the way of a
+/// file, and if the system refuses: then the copies made so far stay.
 pub fn copy_tree(from: &Root, source: &Path, to: &Root, target: &Path) -> Result<(), Error> {
     let target = Path::new("/").join(target);
-    // Before anything is written: one may lie inside the other.
-    let folders = list(from, source, &target)?;
+    // Before anything is written, since one may lie inside the other.
+    let directories = plan(from, source, &target)?;
     if let Some(above) = target.parent() {
         to.create_dir_all(above)?;
     }
-    for folder in folders {
-        let at = from.open_dir(&folder.source)?;
-        let into = create_dir(to, &folder.target, folder.mode)
-            .map_err(io::Error::from)
-            .map_err(Error::io("create the folder", to.outside(&folder.target)))?;
-        for name in folder.names {
-            let source = from.outside(&folder.source.join(&name));
-            let target = to.outside(&folder.target.join(&name));
-            let item = Item::open(&at, &name).map_err(Error::io("copy", source))?;
-            item.put(&into, &name)
-                .map_err(Error::io("replace", target))?;
+    for directory in directories {
+        let at = from.open_dir(&directory.source)?;
+        let into = create_dir(to, &directory.target, directory.mode).map_err(|error| {
+            Error::io("create the folder", to.host_path(&directory.target), error)
+        })?;
+        for name in directory.names {
+            let entry = Entry::open(&at, &name).map_err(|error| {
+                Error::io("copy", from.host_path(&directory.source.join(&name)), error)
+            })?;
+            entry.install(&into, &name).map_err(|error| {
+                Error::io(
+                    "replace",
+                    to.host_path(&directory.target.join(&name)),
+                    error,
+                )
+            })?;
         }
     }
     Ok(())
@@ -57,61 +62,66 @@ pub fn copy_tree(from: &Root, source: &Path, to: &Root, target: &Path) -> Result
 
 /// Gives the file `target` the contents of the file `source` (contract §7, 1).
 ///
-/// Links are followed inside the roots. Where those of `target` lead to a file that
-/// is missing, it is created, and the folders above it. A file that was there keeps
-/// its permissions and owner. A file copied over itself is left alone.
+/// Links are followed inside the roots. If those of `target` lead to a missing
+/// file, it is created, and the directories above it. An existing file keeps its
+/// permissions and owner. A file copied over itself is left alone.
 ///
 /// # Errors
-/// Where one of them is something else than a file, and where the system refuses.
+/// If one of them is something else than a file, and if the system refuses.
 pub fn copy_file(from: &Root, source: &Path, to: &Root, target: &Path) -> Result<(), Error> {
-    let mut source = from
+    let mut file = from
         .resolve(source, READ)
         .map_err(io::Error::from)
         .and_then(|fd| Source::new(fd.into()))
-        .map_err(Error::io("copy", from.outside(source)))?;
+        .map_err(|error| Error::io("copy", from.host_path(source), error))?;
     let (dir, name) = follow(to, target)?;
-    source
-        .put(What::Contents, &dir, &name)
-        .map_err(Error::io("replace", to.outside(target)))
+    file.install(Preserve::Nothing, &dir, &name)
+        .map_err(|error| Error::io("replace", to.host_path(target), error))
 }
 
-/// A folder to be copied, with the names in it that are no folders.
-struct Folder {
+/// A directory to be copied, with the names in it that are no directories.
+struct DirPlan {
     source: PathBuf,
     target: PathBuf,
     mode: Mode,
     names: Vec<OsString>,
 }
 
-/// The folder `source` and all below it, each behind the one it is in.
-fn list(from: &Root, source: &Path, target: &Path) -> Result<Vec<Folder>, Error> {
-    let mut folders = Vec::new();
-    // No recursion, and one descriptor at a time: a tree can be of any depth.
+/// Lists the directory `source` and all below it, each after the one it is in.
+fn plan(from: &Root, source: &Path, target: &Path) -> Result<Vec<DirPlan>, Error> {
+    let mut plans = Vec::new();
+    // No recursion, and one descriptor at a time: a tree may be deep.
     let mut left = vec![(source.to_owned(), target.to_owned())];
     while let Some((source, target)) = left.pop() {
         let dir = from.open_dir(&source)?;
-        let listed = || Ok((fstat(&dir.0)?.st_mode, dir.names(|_| true)?));
-        let (mode, mut names) = listed().map_err(Error::io("list", from.outside(&source)))?;
-        names.retain(|name| name != "." && name != "..");
+        let (mode, names) = mode_and_names(&dir)
+            .map_err(|error| Error::io("list", from.host_path(&source), error))?;
         let mut others = Vec::new();
         for name in names {
             let path = source.join(&name);
-            match kind(&dir, &name).map_err(Error::io("copy", from.outside(&path)))? {
+            match kind(&dir, &name)
+                .map_err(|error| Error::io("copy", from.host_path(&path), error))?
+            {
                 SFlag::S_IFDIR => left.push((path, target.join(&name))),
                 _ => others.push(name),
             }
         }
-        folders.push(Folder {
+        plans.push(DirPlan {
             source,
             target,
-            mode: Mode::from_bits_truncate(mode),
+            mode,
             names: others,
         });
     }
-    Ok(folders)
+    Ok(plans)
 }
 
-/// Whether a name is that of a folder, a file or a link; nothing else is copied.
+fn mode_and_names(dir: &Dir) -> io::Result<(Mode, Vec<OsString>)> {
+    let mode = Mode::from_bits_truncate(fstat(&dir.0)?.st_mode);
+    Ok((mode, dir.names(|name| name != "." && name != "..")?))
+}
+
+/// Tells if a name is that of a directory, a file or a link; nothing else is copied.
 fn kind(dir: &Dir, name: &OsStr) -> io::Result<SFlag> {
     let stat = fstatat(&dir.0, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
     match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
@@ -120,7 +130,7 @@ fn kind(dir: &Dir, name: &OsStr) -> io::Result<SFlag> {
     }
 }
 
-/// The folder at `path`, created with `mode` where it is missing.
+/// Opens the directory at `path`; creates it with `mode` if it is missing.
 fn create_dir(root: &Root, path: &Path, mode: Mode) -> nix::Result<Dir> {
     let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
         return root.dir(path);
@@ -130,8 +140,8 @@ fn create_dir(root: &Root, path: &Path, mode: Mode) -> nix::Result<Dir> {
         Ok(()) => {
             let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
             let dir = openat(&above.0, name, flags, Mode::empty())?;
-            // At once: the next run takes a folder as it finds it. And not by
-            // mkdir, from which the umask takes away.
+            // At once, since the next run leaves the mode of an existing directory
+            // alone. Not by mkdir, whose mode the umask reduces.
             fchmod(&dir, mode)?;
             Ok(Dir(dir))
         }
@@ -140,12 +150,12 @@ fn create_dir(root: &Root, path: &Path, mode: Mode) -> nix::Result<Dir> {
     }
 }
 
-/// Where the links at the end of a path lead, inside the root. The folders on the
-/// way are created where they are missing.
+/// Follows the links at the end of a path, inside the root. Creates missing
+/// directories on the way.
 fn follow(root: &Root, path: &Path) -> Result<(Dir, OsString), Error> {
-    let refused = |error: Errno| Error::io("follow", root.outside(path))(error.into());
+    let refused = |error: Errno| Error::io("follow", root.host_path(path), error);
     let mut end = Path::new("/").join(path);
-    for _ in 0..=MOST_LINKS {
+    for _ in 0..=MAX_SYMLINKS {
         let (Some(above), Some(name)) = (end.parent(), end.file_name()) else {
             return Err(refused(Errno::EISDIR));
         };
@@ -159,44 +169,42 @@ fn follow(root: &Root, path: &Path) -> Result<(Dir, OsString), Error> {
     Err(refused(Errno::ELOOP))
 }
 
-/// Something in a folder that is to be copied.
-enum Item {
+/// A file or link that is to be copied.
+enum Entry {
     File(Source),
     Link(OsString),
 }
 
-impl Item {
-    fn open(dir: &Dir, name: &OsStr) -> io::Result<Item> {
+impl Entry {
+    fn open(dir: &Dir, name: &OsStr) -> io::Result<Entry> {
         match readlinkat(&dir.0, name) {
-            Ok(link) => Ok(Item::Link(link)),
+            Ok(link) => Ok(Entry::Link(link)),
             // It is no link.
             Err(Errno::EINVAL) => {
                 let fd = openat(&dir.0, name, READ | OFlag::O_NOFOLLOW, Mode::empty())?;
-                Source::new(fd.into()).map(Item::File)
+                Source::new(fd.into()).map(Entry::File)
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    fn put(self, dir: &Dir, name: &OsStr) -> io::Result<()> {
+    fn install(self, dir: &Dir, name: &OsStr) -> io::Result<()> {
         match self {
-            Item::File(mut source) => source.put(What::All, dir, name),
-            Item::Link(link) => {
+            Entry::File(mut source) => source.install(Preserve::ModeAndTimes, dir, name),
+            Entry::Link(link) => {
                 replaceable(dir, name)?;
-                let make = |name: &OsStr| Ok(symlinkat(&*link, &dir.0, name)?);
-                let (temporary, ()) = dir.temporary(make)?;
-                put_in_place(dir, &temporary, name, Ok(()))
+                let (temporary, ()) = dir.temporary(|name| Ok(symlinkat(&*link, &dir.0, name)?))?;
+                rename_or_remove(dir, &temporary, name, Ok(()))
             }
         }
     }
 }
 
-/// What a file gets from the file it is a copy of.
+/// Says which metadata a copy takes over from its source, besides the contents.
 #[derive(Clone, Copy)]
-enum What {
-    Contents,
-    /// Permissions and times too.
-    All,
+enum Preserve {
+    Nothing,
+    ModeAndTimes,
 }
 
 /// A file that is to be copied.
@@ -214,55 +222,60 @@ impl Source {
         Ok(Source { file, metadata })
     }
 
-    fn put(&mut self, what: What, dir: &Dir, name: &OsStr) -> io::Result<()> {
+    fn install(&mut self, preserve: Preserve, dir: &Dir, name: &OsStr) -> io::Result<()> {
         let old = replaceable(dir, name)?;
         let id = (self.metadata.dev(), self.metadata.ino());
         if old.is_some_and(|old| (old.st_dev, old.st_ino) == id) {
             return Ok(());
         }
-        // Nobody else's to read until it has its permissions.
+        // Private until it has its permissions.
         let private = Mode::S_IRUSR | Mode::S_IWUSR;
         let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let create = OFlag::O_CREAT | OFlag::O_EXCL;
         let (temporary, fd) =
             dir.temporary(|name| Ok(openat(&dir.0, name, flags | create, private)?))?;
-        let written = self.write(what, old, fd.into());
-        match put_in_place(dir, &temporary, name, written) {
-            // A mount, as resolv.conf is in a container: it can only be rewritten.
+        let written = self.write(preserve, old, fd.into());
+        match rename_or_remove(dir, &temporary, name, written) {
+            // A mount point, as resolv.conf is in a container, can only be rewritten.
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
                 let fd = openat(&dir.0, name, flags | OFlag::O_TRUNC, Mode::empty())?;
                 self.file.rewind()?;
-                self.write(what, old, fd.into())
+                self.write(preserve, old, fd.into())
             }
-            put => put,
+            installed => installed,
         }
     }
 
     /// Makes `file` a copy that takes the place of `old`.
-    fn write(&mut self, what: What, old: Option<FileStat>, mut file: File) -> io::Result<()> {
+    fn write(
+        &mut self,
+        preserve: Preserve,
+        old: Option<FileStat>,
+        mut file: File,
+    ) -> io::Result<()> {
         io::copy(&mut self.file, &mut file)?;
         if let Some(old) = old {
             hand_over(&file, &old)?;
         }
-        // After the owner, a change of which takes setuid away.
-        file.set_permissions(match (what, old) {
-            (What::All, _) => self.metadata.permissions(),
-            (What::Contents, Some(old)) => Permissions::from_mode(old.st_mode),
-            (What::Contents, None) => Permissions::from_mode(0o644),
+        // After the owner: changing the owner clears setuid.
+        file.set_permissions(match (preserve, old) {
+            (Preserve::ModeAndTimes, _) => self.metadata.permissions(),
+            (Preserve::Nothing, Some(old)) => Permissions::from_mode(old.st_mode),
+            (Preserve::Nothing, None) => Permissions::from_mode(0o644),
         })?;
-        match what {
-            What::All => file.set_times(
+        match preserve {
+            Preserve::ModeAndTimes => file.set_times(
                 FileTimes::new()
                     .set_accessed(self.metadata.accessed()?)
                     .set_modified(self.metadata.modified()?),
             ),
-            What::Contents => Ok(()),
+            Preserve::Nothing => Ok(()),
         }
     }
 }
 
-/// Gives a file the owner of the `old` one, where that is permitted: to root, and
-/// even then not in every user namespace.
+/// Gives a file the owner of the `old` one, if that is permitted: only to root, and
+/// not in every user namespace.
 fn hand_over(file: &File, old: &FileStat) -> io::Result<()> {
     let Err(error) = fchown(file, Some(old.st_uid), Some(old.st_gid)) else {
         return Ok(());
@@ -273,8 +286,8 @@ fn hand_over(file: &File, old: &FileStat) -> io::Result<()> {
     }
 }
 
-/// The file that a copy will replace, if there is one. A link goes too; anything
-/// else stays.
+/// Finds the file that a copy will replace, if there is one. A link may be replaced
+/// too, anything else not.
 fn replaceable(dir: &Dir, name: &OsStr) -> io::Result<Option<FileStat>> {
     match fstatat(&dir.0, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
         Ok(stat) => match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
@@ -287,19 +300,19 @@ fn replaceable(dir: &Dir, name: &OsStr) -> io::Result<Option<FileStat>> {
     }
 }
 
-/// Gives what was `made` under a temporary name its own, or removes it.
-fn put_in_place(
+/// Gives what was `made` under a temporary name its final name, or removes it.
+fn rename_or_remove(
     dir: &Dir,
     temporary: &OsStr,
     name: &OsStr,
     made: io::Result<()>,
 ) -> io::Result<()> {
-    let put = made.and_then(|()| Ok(renameat(&dir.0, temporary, &dir.0, name)?));
-    if put.is_err() {
-        // The error above is the one to tell.
+    let renamed = made.and_then(|()| Ok(renameat(&dir.0, temporary, &dir.0, name)?));
+    if renamed.is_err() {
+        // The first error is the one to report.
         let _ = dir.remove(temporary);
     }
-    put
+    renamed
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What is done in a folder, by plain names: no link is followed.
+//! Work in one directory, by plain names: no link is followed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -14,12 +14,13 @@ use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 
 use crate::system::sys;
 
-/// What a file is opened with to be read. A fifo has no writer to wait for.
+/// Opens a file for reading. O_NONBLOCK, so that a fifo without a writer is not
+/// waited for.
 pub(super) const READ: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_NONBLOCK)
     .union(OFlag::O_CLOEXEC);
 
-/// A folder inside a root.
+/// A directory inside a root.
 #[derive(Debug)]
 pub struct Dir(pub(super) OwnedFd);
 
@@ -27,15 +28,15 @@ impl Dir {
     /// Creates a file that is not there yet, to be written.
     ///
     /// # Errors
-    /// [`io::ErrorKind::AlreadyExists`] where something of that name is, a link
-    /// included; otherwise the system's.
+    /// [`io::ErrorKind::AlreadyExists`] if the name is taken, also by a link;
+    /// otherwise the system's.
     pub fn create_new(&self, name: &OsStr) -> io::Result<File> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
         let fd = openat(&self.0, name, flags, Mode::from_bits_truncate(0o666))?;
         Ok(File::from(fd))
     }
 
-    /// Removes a file, or a link itself. One that is not there is removed.
+    /// Removes a file, or a link itself. A missing one counts as removed.
     ///
     /// # Errors
     /// The system's.
@@ -51,21 +52,21 @@ impl Dir {
     ///
     /// # Errors
     /// The system's. The file is old or new then, and may not be durable.
-    pub fn replace(&self, name: &OsStr, content: &[u8]) -> io::Result<()> {
+    pub fn write_atomic(&self, name: &OsStr, content: &[u8]) -> io::Result<()> {
         let (temporary, mut file) = self.temporary(|name| self.create_new(name))?;
         let written = file
             .write_all(content)
             .and_then(|()| file.sync_all())
             .and_then(|()| Ok(renameat(&self.0, &*temporary, &self.0, name)?));
         if let Err(error) = written {
-            // The error above is the one to tell.
+            // The first error is the one to report.
             let _ = self.remove(&temporary);
             return Err(error);
         }
         self.sync()
     }
 
-    /// Makes something under a name that nobody else has.
+    /// Makes something under a name that no other agent has.
     pub(super) fn temporary<T>(
         &self,
         make: impl Fn(&OsStr) -> io::Result<T>,
@@ -86,7 +87,7 @@ impl Dir {
         }
     }
 
-    /// Gives a file another name, durably, in place of what had it.
+    /// Gives a file another name, durably, and replaces the file that had it.
     ///
     /// # Errors
     /// The system's.
@@ -95,7 +96,7 @@ impl Dir {
         self.sync()
     }
 
-    /// Makes the names in the folder durable.
+    /// Makes the names in the directory durable.
     ///
     /// # Errors
     /// The system's.
@@ -107,7 +108,7 @@ impl Dir {
         fsync(self.readable()?)
     }
 
-    /// Waits until no other agent has this folder locked. Dropping the lock
+    /// Waits until no other agent has this directory locked. Dropping the lock
     /// releases it, and so does the end of the process.
     ///
     /// # Errors
@@ -118,10 +119,10 @@ impl Dir {
         Ok(fd)
     }
 
-    /// All of a file of this folder; never a link's target.
+    /// Reads all of a file in this directory; never a link's target.
     ///
     /// # Errors
-    /// Where it is no file, and the system's.
+    /// If it is no file, and the system's.
     pub fn read(&self, name: &OsStr) -> io::Result<Vec<u8>> {
         let fd = openat(&self.0, name, READ | OFlag::O_NOFOLLOW, Mode::empty())?;
         read_file(fd, u64::MAX)
@@ -132,7 +133,8 @@ impl Dir {
         openat(&self.0, ".", flags, Mode::empty())
     }
 
-    /// Those names in the folder that are wanted; a log folder has thousands.
+    /// Lists the names in the directory that are `wanted`; a log directory has
+    /// thousands.
     ///
     /// # Errors
     /// The system's.
@@ -149,8 +151,8 @@ impl Dir {
         Ok(names)
     }
 
-    /// When a file, or a link itself, was last modified: seconds since the epoch,
-    /// and nanoseconds.
+    /// Tells when a file, or a link itself, was last modified: seconds since the
+    /// epoch, and nanoseconds.
     ///
     /// # Errors
     /// The system's.
@@ -160,7 +162,7 @@ impl Dir {
     }
 }
 
-/// All of a file that was opened with [`READ`], if it has no more than `most` bytes.
+/// Reads all of a file that was opened with [`READ`], if it has at most `most` bytes.
 pub(super) fn read_file(fd: OwnedFd, most: u64) -> io::Result<Vec<u8>> {
     let file = File::from(fd);
     let metadata = file.metadata()?;
@@ -168,7 +170,7 @@ pub(super) fn read_file(fd: OwnedFd, most: u64) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("expected a file"));
     }
     let mut bytes = Vec::new();
-    // One more, to see its end in the first read.
+    // One byte more, to see the end in the first read.
     let len = metadata.len().min(most).saturating_add(1);
     bytes.try_reserve(usize::try_from(len).unwrap_or(usize::MAX))?;
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;

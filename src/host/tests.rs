@@ -2,8 +2,11 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
+use super::resolve::Resolver;
 use super::*;
 
 /// A root with a file and links of every kind, and beside it what no path
@@ -28,12 +31,12 @@ fn roots() -> (tempfile::TempDir, [Root; 2]) {
         symlink(target, root.join(link)).unwrap();
     }
     symlink(dir.path().join("outside"), root.join("out-absolute")).unwrap();
-    let in_kernel = Root::open(&root).unwrap();
-    let here = Root {
-        resolve: Resolve::Here,
-        ..Root::open(&root).unwrap()
-    };
-    (dir, [in_kernel, here])
+    let roots = [Resolver::Openat2, Resolver::Userspace].map(|resolver| {
+        let mut root = Root::open(&root).unwrap();
+        root.resolver = resolver;
+        root
+    });
+    (dir, roots)
 }
 
 #[test]

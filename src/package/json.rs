@@ -1,39 +1,42 @@
-//! JSON values that know their place in a document and note there what is wrong
-//! with them, so that one reading finds every problem.
+//! JSON values that know their place in a document and note what is wrong with
+//! them, so that one reading finds every problem.
 
 use std::cell::RefCell;
 
 use serde_json::Value;
 
-/// What is wrong with a document, each with its place.
-pub(super) type Problems = RefCell<Vec<String>>;
+use super::finding::{Code, Finding, Severity};
 
-/// A value of a document. What reads it notes what is not as expected, and leaves
-/// it out: a document with a note is not to be used.
+/// Collects what is wrong with a document.
+pub(super) type Findings = RefCell<Vec<Finding>>;
+
+/// A value of a document. Its readers note what is not as expected and leave it
+/// out: a document with a finding must not be used.
 #[derive(Debug)]
 pub(super) struct Node<'v> {
-    /// As in `modes.apply[0].path`; empty for the whole document.
+    /// Its place, as in `modes.apply[0].path`; empty for the whole document.
     place: String,
     value: &'v Value,
-    problems: &'v Problems,
+    findings: &'v Findings,
 }
 
 impl<'v> Node<'v> {
-    pub(super) fn document(value: &'v Value, problems: &'v Problems) -> Node<'v> {
+    pub(super) fn document(value: &'v Value, findings: &'v Findings) -> Node<'v> {
         Node {
             place: String::new(),
             value,
-            problems,
+            findings,
         }
     }
 
-    /// Notes a problem of this value.
-    pub(super) fn note(&self, problem: &str) {
-        let problem = match &*self.place {
-            "" => problem.to_owned(),
-            place => format!("{place}: {problem}"),
-        };
-        self.problems.borrow_mut().push(problem);
+    /// Notes an error in this value.
+    pub(super) fn note(&self, code: Code, message: impl Into<String>) {
+        self.findings.borrow_mut().push(Finding {
+            severity: Severity::Error,
+            code,
+            place: self.place.clone(),
+            message: message.into(),
+        });
     }
 
     /// All fields of an object, by key.
@@ -50,7 +53,7 @@ impl<'v> Node<'v> {
         Some(self.below(key, self.value.get(key)?))
     }
 
-    /// What `read` makes of a field that an object must have.
+    /// Reads a field that an object must have with `read`.
     pub(super) fn field<T>(
         &self,
         key: &str,
@@ -58,39 +61,44 @@ impl<'v> Node<'v> {
     ) -> Option<T> {
         let Some(field) = self.optional(key) else {
             let missing = self.below(key, &Value::Null);
-            missing.note("expected a value, got none");
+            missing.note(Code::MissingValue, "expected a value, got none");
             return None;
         };
         read(&field)
     }
 
-    /// A list of what `read` makes of its values.
+    /// Reads a list, each of its values with `read`.
     pub(super) fn list<T>(&self, read: impl Fn(&Node<'v>) -> Option<T>) -> Option<Vec<T>> {
         let Value::Array(values) = self.value else {
             return self.unexpected("a list");
         };
-        let read = |(i, value)| read(&self.at(format!("{}[{i}]", self.place), value));
-        Some(values.iter().enumerate().filter_map(read).collect())
+        let nodes = values
+            .iter()
+            .enumerate()
+            .map(|(i, value)| self.at(format!("{}[{i}]", self.place), value));
+        Some(nodes.filter_map(|node| read(&node)).collect())
     }
 
-    /// Whether this is a list with something in it. Notes nothing.
+    /// Tells if this is a list with something in it. Notes nothing.
     pub(super) fn has_items(&self) -> bool {
         matches!(self.value, Value::Array(values) if !values.is_empty())
     }
 
     pub(super) fn string(&self) -> Option<String> {
-        self.string_that("a string", |_| true)
+        self.string_that(Code::WrongType, "a string", |_| true)
     }
 
-    /// A string that is valid; `expected` says which are.
+    /// Reads a string that is valid; `expected` says which are, `code` is that of
+    /// the others.
     pub(super) fn string_that(
         &self,
+        code: Code,
         expected: &str,
         is_valid: impl Fn(&str) -> bool,
     ) -> Option<String> {
         match self.value {
             Value::String(string) if is_valid(string) => Some(string.clone()),
-            _ => self.unexpected(expected),
+            _ => self.unexpected_as(code, expected),
         }
     }
 
@@ -101,7 +109,7 @@ impl<'v> Node<'v> {
         }
     }
 
-    /// Whether this is `true`. Notes nothing.
+    /// Tells if this is `true`. Notes nothing.
     pub(super) fn is_true(&self) -> bool {
         *self.value == Value::Bool(true)
     }
@@ -114,14 +122,18 @@ impl<'v> Node<'v> {
         integer.or_else(|| self.unexpected("an integer of 64 bits"))
     }
 
-    /// Notes that this is not what was expected.
     fn unexpected<T>(&self, expected: &str) -> Option<T> {
+        self.unexpected_as(Code::WrongType, expected)
+    }
+
+    /// Notes that this is not what was expected.
+    fn unexpected_as<T>(&self, code: Code, expected: &str) -> Option<T> {
         let got = match self.value {
             Value::Array(_) => "a list".to_owned(),
             Value::Object(_) => "an object".to_owned(),
             scalar => cut(scalar.to_string()),
         };
-        self.note(&format!("expected {expected}, got {got}"));
+        self.note(code, format!("expected {expected}, got {got}"));
         None
     }
 
@@ -136,12 +148,12 @@ impl<'v> Node<'v> {
         Node {
             place,
             value,
-            problems: self.problems,
+            findings: self.findings,
         }
     }
 }
 
-/// What can be read at a glance.
+/// Cuts a long value to what can be read at a glance.
 fn cut(mut value: String) -> String {
     if let Some((end, _)) = value.char_indices().nth(100) {
         value.replace_range(end.., "…");

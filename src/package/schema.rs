@@ -1,13 +1,13 @@
-//! What a config.json must be (contract §7): the reference's schema, what it asks
-//! beyond that, and that no name or path in it leads elsewhere.
+//! The rules for a config.json (contract §7): the reference's schema, its further
+//! checks, and that no name or path in it leads elsewhere.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::Step;
-use super::json::{Node, Problems};
-use super::{Config, Mode};
+use super::finding::{Code, Finding, Severity};
+use super::json::{Findings, Node};
+use super::{Config, Mode, Step};
 use crate::error::Error;
 
 /// The keys of a step. Here alone an unknown one is refused.
@@ -23,28 +23,33 @@ const STEP_KEYS: [&str; 9] = [
     "requires_interrupt",
 ];
 
-/// The longest name of a file.
-const LONGEST_NAME: usize = 255;
+/// The most bytes of a file name, as in the kernel.
+const NAME_MAX: usize = 255;
 
-/// How many problems are told one by one.
-const MOST_PROBLEMS: usize = 100;
+/// How many findings are listed one by one.
+const MOST_FINDINGS: usize = 100;
 
-/// Whether there is something at a path inside skyhook_dir.
+/// Tells if there is something at a path inside skyhook_dir.
 pub(super) type Exists<'e> = &'e dyn Fn(&str) -> Result<bool, Error>;
 
-/// The config that `document` is, or everything that is wrong with it.
-pub(super) fn read(document: &Value, exists: Exists<'_>) -> Result<Config, Vec<String>> {
-    let problems = Problems::default();
-    let config = config(&Node::document(document, &problems), exists);
-    match (config, problems.into_inner()) {
-        (Some(config), problems) if problems.is_empty() => Ok(config),
-        (_, mut problems) => {
-            let more = problems.len().saturating_sub(MOST_PROBLEMS);
+/// Reads the config that `document` holds, or finds everything that is wrong with it.
+pub(super) fn read(document: &Value, exists: Exists<'_>) -> Result<Config, Vec<Finding>> {
+    let findings = Findings::default();
+    let config = config(&Node::document(document, &findings), exists);
+    match (config, findings.into_inner()) {
+        (Some(config), findings) if findings.is_empty() => Ok(config),
+        (_, mut findings) => {
+            let more = findings.len().saturating_sub(MOST_FINDINGS);
             if more > 0 {
-                problems.truncate(MOST_PROBLEMS);
-                problems.push(format!("{more} more values are not as expected"));
+                findings.truncate(MOST_FINDINGS);
+                findings.push(Finding {
+                    severity: Severity::Error,
+                    code: Code::TooMany,
+                    place: String::new(),
+                    message: format!("{more} more values are not as expected"),
+                });
             }
-            Err(problems)
+            Err(findings)
         }
     }
 }
@@ -52,18 +57,22 @@ pub(super) fn read(document: &Value, exists: Exists<'_>) -> Result<Config, Vec<S
 // Every field is read before a `?` gives up, so that each can say what is wrong.
 
 fn config(node: &Node<'_>, exists: Exists<'_>) -> Option<Config> {
-    // What is no object does not miss its fields one by one.
+    // If this is no object, its fields are not reported as missing one by one.
     node.fields()?;
     let schema_version = node.field("schema_version", |version| {
-        version.string_that("\"v1\"", |version| version == "v1")
+        version.string_that(Code::SchemaVersion, "\"v1\"", |version| version == "v1")
     });
     let package_name = node.field("package_name", |node| {
-        let name = node.string_that("a name without /", is_file_name)?;
+        let name = node.string_that(Code::PackageName, "a name without /", is_file_name)?;
         check_length(node, &name, ".json.backup");
         Some(name)
     });
     let package_version = node.field("package_version", |node| {
-        let version = node.string_that("a semantic version such as 1.2.3", is_semver)?;
+        let version = node.string_that(
+            Code::PackageVersion,
+            "a semantic version such as 1.2.3",
+            is_semver,
+        )?;
         check_length(node, &version, "");
         Some(version)
     });
@@ -87,31 +96,39 @@ fn modes(node: &Node<'_>, exists: Exists<'_>) -> Option<BTreeMap<Mode, Vec<Step>
             modes.insert(mode, steps.unwrap_or_default());
         } else {
             let names = Mode::ALL.map(Mode::name).join(", ");
-            steps.note(&format!("unknown mode, expected one of {names}"));
+            steps.note(
+                Code::UnknownMode,
+                format!("unknown mode, expected one of {names}"),
+            );
         }
     }
     check_coverage(node);
     Some(modes)
 }
 
-/// Something is to be done, and what is done is checked. Looks at the document,
-/// where a step that cannot be read counts too.
+/// Checks that there is something to do, and that what is done is checked. Looks at
+/// the document, so that a step that cannot be read counts too.
 fn check_coverage(modes: &Node<'_>) {
     let steps = |mode: Mode| modes.optional(mode.name());
     let has_steps = |mode: Mode| steps(mode).is_some_and(|steps| steps.has_items());
     if !Mode::ALL.into_iter().any(has_steps) {
-        modes.note("expected at least one step, got none");
+        modes.note(Code::NoStep, "expected at least one step, got none");
     }
-    // Even one without steps will do, but the interrupt mode, which has no checks,
-    // does not.
+    // A mode without steps is enough, except the interrupt mode, which has no checks.
     let checked = || Mode::ALL.into_iter().filter(|mode| mode.check().is_some());
     if !checked().any(|mode| steps(mode).is_some()) {
         let names: Vec<&str> = checked().map(Mode::name).collect();
-        modes.note(&format!("expected at least one of {}", names.join(", ")));
+        modes.note(
+            Code::NoMode,
+            format!("expected at least one of {}", names.join(", ")),
+        );
     }
     for mode in checked().filter(|mode| has_steps(*mode)) {
         if let Some(check) = mode.check().filter(|check| !has_steps(*check)) {
-            modes.note(&format!("expected a step in {check}, to check {mode}"));
+            modes.note(
+                Code::NoCheckStep,
+                format!("expected a step in {check}, to check {mode}"),
+            );
         }
     }
 }
@@ -120,22 +137,26 @@ fn step(node: &Node<'_>, mode: Mode, exists: Exists<'_>) -> Option<Step> {
     for (key, value) in node.fields()? {
         if !STEP_KEYS.contains(&key) {
             let keys = STEP_KEYS.join(", ");
-            value.note(&format!("unknown key, expected one of {keys}"));
+            value.note(
+                Code::UnknownKey,
+                format!("unknown key, expected one of {keys}"),
+            );
         }
     }
     let name = node.field("name", |name| {
-        name.string_that("letters, digits, _, - and .", is_step_name)
+        name.string_that(Code::StepName, "letters, digits, _, - and .", is_step_name)
     });
     let path = node.field("path", |path| {
-        let file = path.string_that("a file inside skyhook_dir", is_inside)?;
+        let file = path.string_that(Code::StepPath, "a file inside skyhook_dir", is_inside)?;
         let name = file.rsplit('/').next().unwrap_or_default();
         check_length(path, name, &format!("_sha256-{}", "0".repeat(64)));
         match exists(&file) {
             Ok(true) => {}
-            Ok(false) => path.note(&format!(
-                "expected a file inside skyhook_dir, which has no {file:?}"
-            )),
-            Err(error) => path.note(&error.to_string()),
+            Ok(false) => path.note(
+                Code::NoFile,
+                format!("expected a file inside skyhook_dir, which has no {file:?}"),
+            ),
+            Err(error) => path.note(Code::Unreadable, error.to_string()),
         }
         Some(file)
     });
@@ -143,7 +164,7 @@ fn step(node: &Node<'_>, mode: Mode, exists: Exists<'_>) -> Option<Step> {
     let returncodes = node.field("returncodes", |codes| {
         let integers = codes.list(Node::integer)?;
         if !codes.has_items() {
-            codes.note("expected at least one, got none");
+            codes.note(Code::NoReturnCode, "expected at least one, got none");
         }
         Some(integers)
     });
@@ -152,7 +173,10 @@ fn step(node: &Node<'_>, mode: Mode, exists: Exists<'_>) -> Option<Step> {
     let upgrade_step = node.field("upgrade_step", |upgrade_step| {
         let is_upgrade = upgrade_step.bool()?;
         if is_upgrade && !matches!(mode, Mode::Upgrade | Mode::UpgradeCheck) {
-            upgrade_step.note("expected false but in upgrade and upgrade-check");
+            upgrade_step.note(
+                Code::UpgradeStep,
+                "expected false, except in upgrade and upgrade-check",
+            );
         }
         Some(is_upgrade)
     });
@@ -160,7 +184,10 @@ fn step(node: &Node<'_>, mode: Mode, exists: Exists<'_>) -> Option<Step> {
         && let Some(arguments) = node.optional("arguments")
         && arguments.has_items()
     {
-        arguments.note("expected none, for an upgrade step is given the versions");
+        arguments.note(
+            Code::UpgradeArguments,
+            "expected none, since an upgrade step is given the versions",
+        );
     }
     let env = match node.optional("env") {
         Some(env) => self::env(&env),
@@ -172,10 +199,10 @@ fn step(node: &Node<'_>, mode: Mode, exists: Exists<'_>) -> Option<Step> {
         arguments: arguments?,
         returncodes: returncodes?,
         on_host: on_host?,
-        idempotence: idempotence?,
+        idempotence: idempotence?.into(),
         upgrade_step: upgrade_step?,
         env: env?,
-        // The schema does not speak of it: anything will do.
+        // The schema does not mention it: any value is accepted.
         requires_interrupt: node
             .optional("requires_interrupt")
             .is_some_and(|value| value.is_true()),
@@ -187,16 +214,19 @@ fn env(node: &Node<'_>) -> Option<BTreeMap<String, String>> {
     Some(node.fields()?.into_iter().filter_map(variable).collect())
 }
 
-/// What is made a file's name of, with a suffix behind it: were it too long, this would
-/// show only when a step has run and its state cannot be kept.
+/// Checks a name that becomes a file's name with a suffix. If it were too long, this
+/// would show only after a step has run, when its state cannot be kept.
 fn check_length(node: &Node<'_>, name: &str, suffix: &str) {
-    let (most, length) = (LONGEST_NAME - suffix.len(), name.len());
+    let (most, length) = (NAME_MAX - suffix.len(), name.len());
     if length > most {
-        node.note(&format!("expected at most {most} bytes, got {length}"));
+        node.note(
+            Code::NameTooLong,
+            format!("expected at most {most} bytes, got {length}"),
+        );
     }
 }
 
-/// The package's name is one component of its log folder's path.
+/// Tells if a package name can be one component of its log directory's path.
 fn is_file_name(name: &str) -> bool {
     !matches!(name, "" | "." | "..") && !name.contains(['/', '\0'])
 }
@@ -206,14 +236,14 @@ fn is_step_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(is_allowed)
 }
 
-/// Whether a path names a file and cannot lead out of its folder.
+/// Tells if a path names a file and cannot lead out of its directory.
 fn is_inside(path: &str) -> bool {
     let leads_out = path.starts_with('/') || path.split('/').any(|name| name == "..");
     let is_file = !matches!(path.rsplit('/').next(), None | Some("" | "."));
     !leads_out && is_file && !path.contains('\0')
 }
 
-/// Whether this is a version of semver.org's 2.0.0, without a `v` in front.
+/// Tells if this is a version of semver.org's 2.0.0, without a `v` in front.
 fn is_semver(version: &str) -> bool {
     let (version, build) = split(version, '+');
     let (core, pre_release) = split(version, '-');
@@ -234,10 +264,10 @@ fn is_semver(version: &str) -> bool {
         && build.is_none_or(|parts| parts.split('.').all(is_identifier))
 }
 
-/// The text before the first `separator`, and that behind it.
+/// Splits a text at the first `separator`.
 fn split(text: &str, separator: char) -> (&str, Option<&str>) {
     match text.split_once(separator) {
-        Some((before, behind)) => (before, Some(behind)),
+        Some((before, after)) => (before, Some(after)),
         None => (text, None),
     }
 }

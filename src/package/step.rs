@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 /// One step, as config.json has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// What people call it.
+    /// Its name.
     pub name: String,
     /// The program, under `{copy_dir}/skyhook_dir`.
     pub path: String,
@@ -13,14 +13,45 @@ pub struct Step {
     pub arguments: Vec<String>,
     /// The codes that mean success: exit codes, or `-signum`.
     pub returncodes: Vec<i64>,
-    /// Kept for the package's schema; every step runs in the root it is given.
+    /// Read for the schema's sake; every step runs in the root it is given.
     pub on_host: bool,
-    /// Whether it runs again although it has succeeded before.
-    pub idempotence: bool,
-    /// Whether it is given the versions of an upgrade.
+    /// Tells if it is skipped once it has succeeded.
+    pub idempotence: Idempotence,
+    /// Tells if it is given the versions of an upgrade as arguments.
     pub upgrade_step: bool,
-    /// Goes over the environment it inherits.
+    /// Variables that are set over the environment it inherits.
     pub env: BTreeMap<String, String>,
     /// Accepted and of no effect on the agent.
     pub requires_interrupt: bool,
+}
+
+/// Tells if a step with a flag is skipped. The JSON has it the other way round:
+/// `"idempotence": true` there means that the step runs every time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idempotence {
+    /// The agent skips the step if its flag is set. `false` in the JSON.
+    Auto,
+    /// The step runs every time. `true` in the JSON.
+    Disabled,
+}
+
+impl Idempotence {
+    /// The name that the reference prints: `Auto` or `Disabled`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Idempotence::Auto => "Auto",
+            Idempotence::Disabled => "Disabled",
+        }
+    }
+}
+
+impl From<bool> for Idempotence {
+    fn from(json: bool) -> Idempotence {
+        if json {
+            Idempotence::Disabled
+        } else {
+            Idempotence::Auto
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The versions a package has had on a host: `history/{package}.json`, newest
 //! first.
 
+use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -11,50 +12,94 @@ use serde_json::{Map, Value};
 use super::State;
 use crate::error::Error;
 use crate::host::Dir;
-use crate::output::sink::Console;
 use crate::stamp::Iso8601;
 
-/// The version of a package that is not there any more.
+/// The version of a package that has been uninstalled.
 pub const UNINSTALLED: &str = "uninstalled";
 
-#[derive(Debug, Default, Deserialize, Serialize)]
-struct History {
+/// The history of a package.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct History {
+    /// The version that the host has now, or [`UNINSTALLED`].
     #[serde(rename = "current-version")]
-    current_version: String,
-    history: Vec<Entry>,
-    /// What others keep there.
+    pub current_version: String,
+    /// The versions, newest first.
+    pub history: Vec<Entry>,
+    /// Other keys of the file. They are kept.
     #[serde(flatten)]
-    rest: Map<String, Value>,
+    pub rest: Map<String, Value>,
 }
 
-#[derive(Debug, Deserialize, Serialize)]
-struct Entry {
-    version: String,
-    time: String,
+/// One version in a history.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Entry {
+    /// The version, or [`UNINSTALLED`].
+    pub version: String,
+    /// When it came: UTC, ISO-8601 with `+00:00`.
+    pub time: String,
+    /// Other keys of the entry. They are kept.
     #[serde(flatten)]
-    rest: Map<String, Value>,
+    pub rest: Map<String, Value>,
+}
+
+/// A history file as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HistoryFile {
+    /// There is none.
+    Missing,
+    /// It is no history.
+    Corrupt,
+    /// It is a history.
+    Found(History),
+}
+
+/// What was there before a history was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prior {
+    /// No history.
+    Missing,
+    /// A corrupt one, which was moved aside.
+    MovedAside,
+    /// A history.
+    Found,
 }
 
 impl State<'_> {
-    /// The version that an upgrade comes from: what the history has as current,
-    /// `unknown` where there is no history, nothing where it was corrupt.
+    /// Reads the history. Changes nothing and needs no lock.
     ///
     /// # Errors
-    /// Where the history cannot be read, or a corrupt one not moved aside.
-    pub fn previous_version(&self, console: &mut Console) -> Result<String, Error> {
-        let folder = self.history_folder()?;
-        let _lock = self.lock(&folder)?;
-        Ok(self.load(&folder, console)?.current_version)
+    /// If there is a file that cannot be read.
+    pub fn read_history(&self) -> Result<HistoryFile, Error> {
+        let dir = self.layout.history_dir();
+        let dir = Path::new(&dir);
+        if !self.root.exists(dir)? {
+            return Ok(HistoryFile::Missing);
+        }
+        self.read_history_in(&self.root.open_dir(dir)?)
     }
 
-    /// Puts `version` on top of the history, as current from now on.
+    /// Reads the version that an upgrade comes from: the current one of the history,
+    /// `unknown` if there is no history, nothing if it was corrupt. A corrupt history
+    /// is moved aside.
     ///
     /// # Errors
-    /// Where the history cannot be read or written; it is as it was then.
-    pub fn add_version(&self, version: &str, console: &mut Console) -> Result<(), Error> {
-        let folder = self.history_folder()?;
-        let _lock = self.lock(&folder)?;
-        let mut history = self.load(&folder, console)?;
+    /// If the history cannot be read, or a corrupt one not moved aside.
+    pub fn previous_version(&self) -> Result<(String, Prior), Error> {
+        let dir = self.create_history_dir()?;
+        let _lock = self.lock(&dir)?;
+        let (history, prior) = self.load(&dir)?;
+        Ok((history.current_version, prior))
+    }
+
+    /// Puts `version` on top of the history, as the current one. A corrupt history is
+    /// moved aside first.
+    ///
+    /// # Errors
+    /// If the history cannot be read or written. It is unchanged then.
+    pub fn add_version(&self, version: &str) -> Result<Prior, Error> {
+        let dir = self.create_history_dir()?;
+        let _lock = self.lock(&dir)?;
+        let (mut history, prior) = self.load(&dir)?;
         version.clone_into(&mut history.current_version);
         let utc = self.clock.utc();
         let utc = time::PrimitiveDateTime::new(utc.date(), utc.time());
@@ -64,66 +109,87 @@ impl State<'_> {
             rest: Map::new(),
         };
         history.history.insert(0, entry);
-        folder
-            .replace(self.file_name().as_ref(), &to_json(&history))
-            .map_err(Error::io("write", self.outside(&self.file_name())))
+        let path = self.layout.history_file();
+        dir.write_atomic(file_name(&path), &to_json(&history))
+            .map_err(|error| Error::io("write", self.root.host_path(Path::new(&path)), error))?;
+        Ok(prior)
     }
 
-    /// The history there is. One that cannot be understood is moved aside.
-    fn load(&self, folder: &Dir, console: &mut Console) -> Result<History, Error> {
-        let file = self.file_name();
-        let json = match folder.read(file.as_ref()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let package = self.package;
-                console.print(&format!(
-                    "no existing history found for {package}, could be first installation..."
-                ));
-                return Ok(History {
+    /// Says what the reference says of the history that was there; `None` if nothing.
+    #[must_use]
+    pub fn prior_line(&self, prior: Prior) -> Option<String> {
+        match prior {
+            Prior::Missing => Some(format!(
+                "no existing history found for {}, could be first installation...",
+                self.layout.package
+            )),
+            Prior::MovedAside => Some(format!(
+                "Failed to load existing history, corrupt history file moved to {}...",
+                self.reference_path(&self.layout.history_backup())
+            )),
+            Prior::Found => None,
+        }
+    }
+
+    /// Reads the history to be used. A corrupt one is moved aside.
+    fn load(&self, dir: &Dir) -> Result<(History, Prior), Error> {
+        match self.read_history_in(dir)? {
+            HistoryFile::Found(history) => Ok((history, Prior::Found)),
+            HistoryFile::Missing => {
+                let history = History {
                     current_version: "unknown".to_owned(),
                     ..History::default()
-                });
+                };
+                Ok((history, Prior::Missing))
             }
-            read => read.map_err(Error::io("read", self.outside(&file)))?,
-        };
-        if let Ok(history) = serde_json::from_slice(&json) {
-            return Ok(history);
+            HistoryFile::Corrupt => {
+                let (path, backup) = (self.layout.history_file(), self.layout.history_backup());
+                dir.rename(file_name(&path), file_name(&backup))
+                    .map_err(|error| {
+                        Error::io("move aside", self.root.host_path(Path::new(&path)), error)
+                    })?;
+                Ok((History::default(), Prior::MovedAside))
+            }
         }
-        let backup = format!("{file}.backup");
-        folder
-            .rename(file.as_ref(), backup.as_ref())
-            .map_err(Error::io("move aside", self.outside(&file)))?;
-        let shown = self.shown(&format!("{}/history/{backup}", self.dir));
-        console.print(&format!(
-            "Failed to load existing history, corrupt history file moved to {shown}..."
-        ));
-        Ok(History::default())
     }
 
-    fn history_folder(&self) -> Result<Dir, Error> {
-        let path = format!("{}/history", self.dir);
-        self.root.create_dir_all(Path::new(&path))
+    fn read_history_in(&self, dir: &Dir) -> Result<HistoryFile, Error> {
+        let path = self.layout.history_file();
+        match dir.read(file_name(&path)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(HistoryFile::Missing),
+            Err(error) => Err(Error::io(
+                "read",
+                self.root.host_path(Path::new(&path)),
+                error,
+            )),
+            Ok(json) => {
+                Ok(serde_json::from_slice(&json).map_or(HistoryFile::Corrupt, HistoryFile::Found))
+            }
+        }
     }
 
-    /// Two agents on one node must not lose each other's entry.
-    fn lock(&self, folder: &Dir) -> Result<impl Drop + use<>, Error> {
-        folder.lock().map_err(Error::io("lock", self.outside("")))
+    fn create_history_dir(&self) -> Result<Dir, Error> {
+        self.root
+            .create_dir_all(Path::new(&self.layout.history_dir()))
     }
 
-    fn file_name(&self) -> String {
-        format!("{}.json", self.package)
-    }
-
-    fn outside(&self, name: &str) -> std::path::PathBuf {
-        let path = format!("{}/history/{name}", self.dir);
-        self.root.outside(Path::new(&path))
+    /// Locks the histories: two agents on one node must not lose each other's entry.
+    fn lock(&self, dir: &Dir) -> Result<impl Drop + use<>, Error> {
+        let path = self.layout.history_dir();
+        dir.lock()
+            .map_err(|error| Error::io("lock", self.root.host_path(Path::new(&path)), error))
     }
 }
 
-/// JSON as Python's `json.dumps` writes it: a blank behind `,` and `:`, ASCII.
+fn file_name(path: &str) -> &OsStr {
+    Path::new(path).file_name().unwrap_or_default()
+}
+
+/// Writes JSON as Python's `json.dumps` does: a blank after `,` and `:`, ASCII.
 fn to_json(history: &History) -> Vec<u8> {
     let mut json = Vec::new();
     let mut serializer = serde_json::Serializer::with_formatter(&mut json, PythonFormatter);
-    // Strings and lists into a Vec: nothing in there can fail.
+    // Writing strings and lists to a Vec cannot fail.
     let _ = history.serialize(&mut serializer);
     json
 }

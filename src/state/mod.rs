@@ -1,8 +1,14 @@
-//! What a run leaves on the host for later runs and for the operator (contract
-//! §6): flags, check results, history. Every file is written whole and durably.
+//! The files that a run leaves on the host for later runs and for the operator
+//! (contract §6): flags, check results, history.
+//!
+//! Promises that reading changes nothing, and that every file is written whole and
+//! durable. Never prints: what was found is returned.
 
+mod decision;
 mod flags;
 mod history;
+mod interrupts;
+mod layout;
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -11,7 +17,9 @@ use crate::error::Error;
 use crate::host::{Dir, Root};
 use crate::stamp::Clock;
 
-pub use history::UNINSTALLED;
+pub use decision::{Decision, Why};
+pub use history::{History, HistoryFile, Prior, UNINSTALLED};
+pub use layout::Layout;
 
 /// The state of one package on one host.
 #[derive(Clone, Copy)]
@@ -20,42 +28,43 @@ pub struct State<'a> {
     pub root: &'a Root,
     /// The root mount as the command line has it, for what is printed.
     pub root_mount: &'a str,
-    /// `SKYHOOK_ROOT_DIR`: the folder of all state, inside the root.
-    pub dir: &'a str,
-    /// The package's name.
-    pub package: &'a str,
-    /// The package's version.
-    pub version: &'a str,
-    /// When things happen.
+    /// The paths.
+    pub layout: Layout<'a>,
+    /// The clock for what is written.
     pub clock: &'a dyn Clock,
 }
 
 impl State<'_> {
-    /// Writes a file of the state, given by its path inside the root.
-    fn write(&self, path: &str, content: &str) -> Result<(), Error> {
-        let (folder, name) = self.folder(path)?;
-        folder
-            .replace(name, content.as_bytes())
-            .map_err(Error::io("write", self.root.outside(Path::new(path))))
+    /// Names a path of the state as the reference prints it: with the root mount in
+    /// front, both as they were given.
+    #[must_use]
+    pub fn reference_path(&self, path: &str) -> String {
+        format!("{}{path}", self.root_mount)
     }
 
-    /// Removes a file of the state; one that is not there is removed.
+    /// Writes a file of the state.
+    fn write(&self, path: &str, content: &str) -> Result<(), Error> {
+        let (dir, name) = self.dir_and_name(path)?;
+        dir.write_atomic(name, content.as_bytes())
+            .map_err(|error| Error::io("write", self.root.host_path(Path::new(path)), error))
+    }
+
+    /// Removes a file of the state. A missing one counts as removed.
     fn remove(&self, path: &str) -> Result<(), Error> {
         if !self.root.exists(Path::new(path))? {
             return Ok(());
         }
-        let (folder, name) = self.folder(path)?;
-        folder
-            .remove(name)
-            .and_then(|()| folder.sync())
-            .map_err(Error::io("remove", self.root.outside(Path::new(path))))
+        let (dir, name) = self.dir_and_name(path)?;
+        dir.remove(name)
+            .and_then(|()| dir.sync())
+            .map_err(|error| Error::io("remove", self.root.host_path(Path::new(path)), error))
     }
 
-    /// The folder of a file, made where it is missing, and the file's name.
-    fn folder<'p>(&self, path: &'p str) -> Result<(Dir, &'p OsStr), Error> {
+    /// Opens the directory of a file, created if it is missing, and names the file.
+    fn dir_and_name<'p>(&self, path: &'p str) -> Result<(Dir, &'p OsStr), Error> {
         let path = Path::new(path);
-        let folder = path.parent().unwrap_or(Path::new("/"));
+        let dir = path.parent().unwrap_or(Path::new("/"));
         let name = path.file_name().unwrap_or_default();
-        Ok((self.root.create_dir_all(folder)?, name))
+        Ok((self.root.create_dir_all(dir)?, name))
     }
 }

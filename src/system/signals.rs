@@ -1,5 +1,7 @@
-//! The signals of the whole process: what ends a run, and what tells PID 1 that
-//! somebody's orphan has ended.
+//! The signals of the whole process: those that cancel a run, and SIGCHLD, which
+//! tells PID 1 that an orphan has ended.
+
+use std::rc::Rc;
 
 use nix::sys::signal::Signal;
 
@@ -17,13 +19,13 @@ const ENDS: [Signal; 4] = [
     Signal::SIGQUIT,
 ];
 
-/// What a run is told by signals.
-#[derive(Debug)]
+/// The signals that a run heeds.
+#[derive(Clone, Debug)]
 pub struct Signals {
-    /// To end.
-    pub cancellation: Cancellation,
-    /// That there may be orphans to reap, where this process has to.
-    pub orphans: Option<Orphans>,
+    /// Those that cancel the run.
+    pub cancellation: Rc<Cancellation>,
+    /// SIGCHLD of orphans, if this process has to reap them.
+    pub orphans: Option<Rc<Orphans>>,
 }
 
 impl Signals {
@@ -34,8 +36,8 @@ impl Signals {
     pub fn of_process() -> Result<Signals, Error> {
         sys::set_up_signals();
         Ok(Signals {
-            cancellation: Cancellation::on_signals(&ENDS).map_err(Error::Signals)?,
-            orphans: Orphans::of_pid_1().map_err(Error::Signals)?,
+            cancellation: Rc::new(Cancellation::on_signals(&ENDS).map_err(Error::Signals)?),
+            orphans: Orphans::of_pid_1().map_err(Error::Signals)?.map(Rc::new),
         })
     }
 }

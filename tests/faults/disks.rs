@@ -1,6 +1,5 @@
 //! Disks that are full or read-only, and files that are something else.
 
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Output, Stdio};
@@ -180,7 +179,7 @@ fn a_log_disk_that_is_full_and_freed_again_costs_that_log_what_is_said() {
 
 /// `-P` for every name that the log of a step which starts soon may have.
 fn log_paths(package: &Package, step: &str) -> Vec<String> {
-    let folder = log_file::dir(OsStr::new(""), package.logs().as_os_str(), "pkg", "1.2.3");
+    let folder = log_file::dir(package.logs().as_os_str(), "pkg", "1.2.3");
     let now = OffsetDateTime::now_utc();
     let path = |second| {
         let path = log_file::path(&folder, step, now + Duration::from_secs(second));
@@ -258,8 +257,8 @@ fn a_log_folder_that_is_removed_meanwhile_costs_that_log_and_is_said() {
     let said = unstamp("[out]", &stdout(&output));
     assert_eq!(said, "before\nafter\nFAILED: a.sh  3\n");
     let folder = package.logs().join("pkg/1.2.3");
-    let notice = format!("cannot open the folder {}: No such file", folder.display());
-    assert_says(&notices(&output)[0], &[&notice]);
+    let notice = format!("cannot find the log {}/a.sh-", folder.display());
+    assert_says(&notices(&output)[0], &[&notice, ".log: No such file"]);
     assert_eq!(notices(&output).len(), 1);
 
     let output = command.args(["--step", "b"]).output().unwrap();

@@ -25,8 +25,8 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 use skyhook_agent::exec::tee::{self, Logs, Runner};
-use skyhook_agent::output::sink::{Console, Sink};
-use skyhook_agent::package::Step;
+use skyhook_agent::output::{Console, Sink};
+use skyhook_agent::package::{Idempotence, Step};
 use skyhook_agent::reactor;
 use skyhook_agent::stamp::{Clock, SystemClock};
 use skyhook_agent::system::cancel::Cancellation;
@@ -322,7 +322,7 @@ pub fn step(path: &str, arguments: &[&str]) -> Step {
         arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
         returncodes: vec![0],
         on_host: true,
-        idempotence: false,
+        idempotence: Idempotence::Auto,
         upgrade_step: false,
         env: BTreeMap::new(),
         requires_interrupt: false,

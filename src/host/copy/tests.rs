@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use super::super::Resolve;
+use super::super::resolve::Resolver;
 use super::*;
 
 mod file;
@@ -53,12 +53,12 @@ impl Fixture {
 }
 
 fn fixtures() -> [Fixture; 2] {
-    [Resolve::InKernel, Resolve::Here].map(|resolve| {
+    [Resolver::Openat2, Resolver::Userspace].map(|resolve| {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("root")).unwrap();
         fs::create_dir(dir.path().join("outside")).unwrap();
         let mut root = Root::open(&dir.path().join("root")).unwrap();
-        root.resolve = resolve;
+        root.resolver = resolve;
         Fixture { dir, root }
     })
 }
@@ -91,7 +91,7 @@ fn run_again(test: &str, wrapper: &[&str], shell: &str, host: &Fixture) {
         .arg(std::env::current_exe().unwrap())
         .args([&format!("host::copy::tests::{test}"), "--exact"])
         .env("COPY_TEST_ROOT", host.path(""))
-        .env("COPY_TEST_RESOLVE", format!("{:?}", host.root.resolve))
+        .env("COPY_TEST_RESOLVE", format!("{:?}", host.root.resolver))
         .current_dir(host.path(""))
         .output()
         .unwrap();
@@ -102,9 +102,9 @@ fn run_again(test: &str, wrapper: &[&str], shell: &str, host: &Fixture) {
 /// The root of the test that runs this one again.
 fn root_given() -> Option<Root> {
     let mut root = Root::open(Path::new(&std::env::var_os("COPY_TEST_ROOT")?)).unwrap();
-    root.resolve = match std::env::var("COPY_TEST_RESOLVE").unwrap().as_str() {
-        "Here" => Resolve::Here,
-        _ => Resolve::InKernel,
+    root.resolver = match std::env::var("COPY_TEST_RESOLVE").unwrap().as_str() {
+        "Userspace" => Resolver::Userspace,
+        _ => Resolver::Openat2,
     };
     Some(root)
 }

@@ -1,4 +1,5 @@
-//! `run_step`: environment, verdicts, and the log files it leaves.
+//! The library's `run_step`: the environment of a step, its verdict, and the log
+//! files that it leaves.
 
 mod support;
 
@@ -10,35 +11,37 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use skyhook_agent::exec::step::{Place, Verdict, run_step};
+use skyhook_agent::exec::ExecContext;
+use skyhook_agent::exec::step::{Verdict, run_step};
 use skyhook_agent::host::Root;
 use skyhook_agent::output::log_file::{self, Claim, LogDir};
 use skyhook_agent::package::Step;
-use skyhook_agent::stamp::Clock;
-use support::{Canceller, Fixture, TestClock, names, step, unstamp};
-use time::{OffsetDateTime, PrimitiveDateTime};
+use support::{Fixture, TestClock, names, parse_time, step, unstamp};
 
 fn root() -> Root {
     Root::open(Path::new("/")).unwrap()
 }
 
-fn claim(dir: &Path, step_path: &str, clock: &TestClock) -> Claim {
+/// Claims the logs of a run that starts at `now`.
+fn claim(dir: &Path, step_path: &str, now: &str) -> Claim {
     let root = root();
-    let dir = LogDir {
-        root: &root,
-        path: dir,
-    };
-    dir.claim(step_path, clock).unwrap()
+    let dir = LogDir::new(&root, dir.to_owned());
+    dir.claim(step_path, parse_time(now).assume_utc()).unwrap()
+}
+
+fn context<'a>(log_dir: Option<&'a LogDir<'a>>) -> ExecContext<'a> {
+    ExecContext {
+        chroot_dir: OsStr::new("local"),
+        copy_dir: "/copy",
+        log_dir,
+    }
 }
 
 fn run(fixture: &mut Fixture, step: &Step, log_dir: Option<&Path>) -> Verdict {
     let root = root();
-    let place = Place {
-        chroot_dir: OsStr::new("local"),
-        copy_dir: "/copy",
-        log_dir: log_dir.map(|path| LogDir { root: &root, path }),
-    };
-    run_step(step, &place, |_| None, &mut fixture.runner()).unwrap()
+    let log_dir = log_dir.map(|path| LogDir::new(&root, path.to_owned()));
+    let context = context(log_dir.as_ref());
+    run_step(step, context, |_| None, &mut fixture.runner()).unwrap()
 }
 
 #[test]
@@ -115,19 +118,13 @@ fn every_variable_that_cannot_be_used_is_named_and_nothing_runs() {
     let mut fixture = Fixture::new();
     let latin1 = OsStr::from_bytes(b"caf\xe9");
     let environ = BTreeMap::from([("GOOD", OsStr::new("exit 0")), ("LATIN1", latin1)]);
-    let place = Place {
-        chroot_dir: OsStr::new("local"),
-        copy_dir: "/copy",
-        log_dir: Some(LogDir {
-            root: &root(),
-            path: &fixture.path("logs"),
-        }),
-    };
+    let root = root();
+    let log_dir = LogDir::new(&root, fixture.path("logs"));
     let arguments = ["env:MISSING", "env:GOOD", "env:LATIN1", "env:GONE"];
     let lookup = |name: &str| environ.get(name).copied();
     let verdict = run_step(
         &step("a.sh", &arguments),
-        &place,
+        context(Some(&log_dir)),
         lookup,
         &mut fixture.runner(),
     );
@@ -189,8 +186,8 @@ fn two_runs_in_one_second_keep_both_logs() {
             "a.sh-2026-05-02-215123.log.err",
             "a.sh-2026-05-02-215124.log",
             "a.sh-2026-05-02-215124.log.err",
-            "b.sh-2026-05-02-215124.log",
-            "b.sh-2026-05-02-215124.log.err",
+            "b.sh-2026-05-02-215123.log",
+            "b.sh-2026-05-02-215123.log.err",
         ]
     );
     let first = fs::read_to_string(dir.join("a.sh-2026-05-02-215123.log")).unwrap();
@@ -198,13 +195,71 @@ fn two_runs_in_one_second_keep_both_logs() {
 }
 
 #[test]
-fn a_claim_waits_for_the_next_second_and_no_longer() {
+fn a_claim_takes_the_next_free_second_at_once() {
     let dir = tempfile::tempdir().unwrap();
-    let clock = TestClock::at("2026-05-02T21:51:23.900000");
-    claim(dir.path(), "a", &clock);
-    assert_eq!(clock.slept.get(), Duration::ZERO);
-    claim(dir.path(), "a", &clock);
-    assert_eq!(clock.slept.get(), Duration::from_millis(100));
+    let now = "2026-05-02T21:51:59.900000";
+    for second in ["215159", "215200", "215201"] {
+        let claim = claim(dir.path(), "a", now);
+        let name = format!("a-2026-05-02-{second}.log");
+        assert!(claim.path.ends_with(&name), "{:?}", claim.path);
+        assert!(dir.path().join(name).exists());
+    }
+}
+
+#[test]
+fn a_discarded_claim_leaves_no_file_and_frees_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let now = "2026-05-02T21:51:23";
+    claim(dir.path(), "a", now).discard();
+    assert_eq!(names(dir.path()), [""; 0]);
+    let again = claim(dir.path(), "a", now);
+    assert!(again.path.ends_with("a-2026-05-02-215123.log"));
+}
+
+#[test]
+fn a_log_directory_that_is_removed_during_a_run_is_created_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = root();
+    let logs = LogDir::new(&root, dir.path().join("logs"));
+    let now = parse_time("2026-05-02T21:51:23").assume_utc();
+    logs.claim("a", now).unwrap();
+    fs::remove_dir_all(dir.path().join("logs")).unwrap();
+    let claim = logs.claim("a", now).unwrap();
+    assert!(claim.path.exists());
+}
+
+/// A directory is listed once, so the logs of a run are noted as they are created.
+#[test]
+fn a_run_that_repeats_a_step_keeps_five_logs_of_it() {
+    let mut fixture = Fixture::new();
+    let dir = fixture.path("logs");
+    fs::create_dir(&dir).unwrap();
+    for n in 0..3 {
+        old_log(&dir, &format!("a-2020-01-0{}-000000.log", n + 1), 100 + n);
+    }
+    let root = root();
+    let log_dir = LogDir::new(&root, dir.clone());
+    for n in 0..8 {
+        let script = format!("out run {n}");
+        let context = context(Some(&log_dir));
+        run_step(
+            &step("a", &[&script]),
+            context,
+            |_| None,
+            &mut fixture.runner(),
+        )
+        .unwrap();
+        run_step(&step("b", &[]), context, |_| None, &mut fixture.runner()).unwrap();
+    }
+    let logs = names(&dir);
+    let of_a = logs
+        .iter()
+        .filter(|name| name.starts_with("a-") && name.ends_with(".log"));
+    let said: Vec<String> = of_a
+        .map(|name| unstamp("[out]", &fs::read_to_string(dir.join(name)).unwrap()))
+        .collect();
+    assert_eq!(said, ["run 3", "run 4", "run 5", "run 6", "run 7"]);
+    assert_eq!(logs.len(), 20, "five of each, each with its .err: {logs:?}");
 }
 
 #[test]
@@ -212,7 +267,7 @@ fn a_claim_never_takes_over_a_lone_err_log() {
     let dir = tempfile::tempdir().unwrap();
     let lone = dir.path().join("a-2026-05-02-215123.log.err");
     fs::write(&lone, "kept").unwrap();
-    let claim = claim(dir.path(), "a", &TestClock::at("2026-05-02T21:51:23"));
+    let claim = claim(dir.path(), "a", "2026-05-02T21:51:23");
     assert!(claim.path.ends_with("a-2026-05-02-215124.log"));
     assert_eq!(fs::read_to_string(lone).unwrap(), "kept");
     assert!(!dir.path().join("a-2026-05-02-215123.log").exists());
@@ -221,7 +276,7 @@ fn a_claim_never_takes_over_a_lone_err_log() {
 #[test]
 fn many_agents_at_once_never_share_a_log() {
     let dir = tempfile::tempdir().unwrap();
-    let claim = || claim(dir.path(), "a", &TestClock::at("2026-05-02T21:51:23"));
+    let claim = || claim(dir.path(), "a", "2026-05-02T21:51:23");
     let mut paths: Vec<PathBuf> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..16).map(|_| scope.spawn(|| claim().path)).collect();
         threads
@@ -251,7 +306,7 @@ fn the_newest_five_logs_stay_each_with_its_err_and_others_are_untouched() {
     fs::create_dir(&dir).unwrap();
     // By modification time: the names say the opposite.
     for n in 0..8 {
-        old_log(&dir, &format!("a-2020-01-0{n}-000000.log"), 100 + n);
+        old_log(&dir, &format!("a-2020-01-0{}-000000.log", n + 1), 100 + n);
     }
     let others = [
         "a-b-2020-01-01-000000.log",
@@ -266,7 +321,7 @@ fn the_newest_five_logs_stay_each_with_its_err_and_others_are_untouched() {
     run(&mut fixture, &step("a", &[]), Some(&dir));
 
     let mut expected: Vec<String> = (0..4)
-        .map(|n| format!("a-2020-01-0{n}-000000.log"))
+        .map(|n| format!("a-2020-01-0{}-000000.log", n + 1))
         .collect();
     expected.extend(others.map(String::from));
     expected.extend(expected.clone().iter().map(|name| format!("{name}.err")));
@@ -284,7 +339,7 @@ fn nothing_is_reaped_when_no_logs_are_written() {
     let dir = fixture.path("logs");
     fs::create_dir(&dir).unwrap();
     for n in 0..8 {
-        old_log(&dir, &format!("a-2020-01-0{n}-000000.log"), n);
+        old_log(&dir, &format!("a-2020-01-0{}-000000.log", n + 1), n);
     }
     run(&mut fixture, &step("a", &[]), None);
     assert_eq!(names(&dir).len(), 16);
@@ -317,48 +372,22 @@ fn logs_are_reaped_also_where_the_step_cannot_be_started() {
     let mut fixture = Fixture::new();
     fixture.clock = Box::new(TestClock::at("2026-05-02T21:51:23"));
     let (root, dir) = (root(), fixture.path("logs"));
-    let place = Place {
-        chroot_dir: OsStr::new("local"),
-        copy_dir: "/copy",
-        log_dir: Some(LogDir {
-            root: &root,
-            path: &dir,
-        }),
-    };
+    let log_dir = LogDir::new(&root, dir.clone());
+    let context = context(Some(&log_dir));
     for _ in 0..8 {
         fixture.temp_dir = "/no/such/folder".into();
-        let error = run_step(&step("a", &[]), &place, |_| None, &mut fixture.runner()).unwrap_err();
+        let error =
+            run_step(&step("a", &[]), context, |_| None, &mut fixture.runner()).unwrap_err();
         assert!(error.to_string().contains("/no/such/folder"), "{error}");
     }
-    assert_eq!(names(&dir).len(), 2 * log_file::KEPT);
-}
-
-/// A clock whose waiting is when somebody cancels the run.
-struct CancelledMeanwhile(TestClock, Canceller);
-
-impl Clock for CancelledMeanwhile {
-    fn utc(&self) -> OffsetDateTime {
-        self.0.utc()
-    }
-
-    fn local(&self) -> PrimitiveDateTime {
-        self.0.local()
-    }
-
-    fn sleep(&self, time: Duration) {
-        self.1.cancel();
-        self.0.sleep(time);
-    }
+    assert_eq!(names(&dir).len(), 2 * log_file::LOGS_KEPT);
 }
 
 #[test]
-fn a_run_cancelled_while_it_waits_for_its_log_does_not_start_the_step() {
+fn a_step_of_a_cancelled_run_does_not_start_and_leaves_no_log() {
     let mut fixture = Fixture::new();
-    let clock = TestClock::at("2026-05-02T21:51:23");
     let dir = fixture.path("logs");
-    claim(&dir, "a.sh", &clock);
-    let canceller = fixture.canceller();
-    fixture.clock = Box::new(CancelledMeanwhile(clock, canceller));
+    fixture.canceller().cancel();
     let verdict = run(&mut fixture, &step("a.sh", &["out x"]), Some(&dir));
     assert_eq!(verdict, Verdict::Cancelled);
     assert_eq!(fixture.text("stdout"), "");
@@ -366,7 +395,7 @@ fn a_run_cancelled_while_it_waits_for_its_log_does_not_start_the_step() {
         fixture.text("stderr"),
         "skyhook-agent: cancelled: a.sh does not start\n"
     );
-    assert_eq!(names(&dir).len(), 2, "the other run's logs and no others");
+    assert_eq!(names(&dir), [""; 0]);
 }
 
 #[test]
@@ -377,19 +406,13 @@ fn logs_stay_inside_the_root() {
     fs::create_dir(&outside).unwrap();
     symlink(&outside, inside.join("var/log")).unwrap();
     let root = Root::open(&inside).unwrap();
-    let place = Place {
-        chroot_dir: OsStr::new("local"),
-        copy_dir: "/copy",
-        log_dir: Some(LogDir {
-            root: &root,
-            path: Path::new("/var/log/p/1"),
-        }),
-    };
     for (n, runs) in [
         (0, "it leads nowhere inside"),
         (2, "it leads to a folder inside"),
     ] {
-        run_step(&step("a", &[]), &place, |_| None, &mut fixture.runner()).unwrap();
+        let log_dir = LogDir::new(&root, "/var/log/p/1".into());
+        let context = context(Some(&log_dir));
+        run_step(&step("a", &[]), context, |_| None, &mut fixture.runner()).unwrap();
         assert_eq!(names(&outside), [""; 0], "{runs}");
         let inner = inside.join(outside.strip_prefix("/").unwrap());
         fs::create_dir_all(&inner).unwrap();

@@ -1,0 +1,149 @@
+//! A root mount: the host's files as the agent reaches them.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, renameat};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::syncfs;
+
+use super::dir::{Dir, READ, read_file};
+use super::resolve::Resolver;
+use crate::error::Error;
+
+/// The most bytes of a file that [`Root::read`] takes, 1 MiB. The files that the
+/// agent reads whole are small, and a large file in a package must not take the
+/// node's memory.
+const MAX_FILE_LEN: u64 = 1024 * 1024;
+
+const DIRECTORY: OFlag = OFlag::O_PATH
+    .union(OFlag::O_DIRECTORY)
+    .union(OFlag::O_CLOEXEC);
+
+/// A root mount. Paths given to it are absolute inside it, with or without their
+/// leading `/`.
+#[derive(Debug)]
+pub struct Root {
+    fd: OwnedFd,
+    path: PathBuf,
+    pub(super) resolver: Resolver,
+}
+
+impl Root {
+    /// Opens the root mount at `path`; `/` is the whole of this file system.
+    ///
+    /// # Errors
+    /// If it is no directory that can be entered.
+    pub fn open(path: &Path) -> Result<Root, Error> {
+        let fd = open(path, DIRECTORY, Mode::empty())
+            .map_err(|error| Error::io("enter the root", path, error))?;
+        Ok(Root {
+            resolver: Resolver::detect(&fd),
+            fd,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Names `path` as it is called outside the root, for messages.
+    #[must_use]
+    pub fn host_path(&self, path: &Path) -> PathBuf {
+        self.path.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// Reads all of a file of at most 1 MiB.
+    ///
+    /// # Errors
+    /// If it is missing, unreadable or larger.
+    pub fn read(&self, path: &Path) -> Result<Vec<u8>, Error> {
+        self.resolve(path, READ)
+            .map_err(io::Error::from)
+            .and_then(|fd| read_file(fd, MAX_FILE_LEN))
+            .map_err(|error| Error::io("read", self.host_path(path), error))
+    }
+
+    /// Opens a directory and creates it, and those above it, if they are missing.
+    ///
+    /// # Errors
+    /// If one cannot be created, or a name on the way is no directory.
+    pub fn create_dir_all(&self, path: &Path) -> Result<Dir, Error> {
+        match self.dir(path) {
+            Err(Errno::ENOENT) => self.create_missing(path),
+            found => found,
+        }
+        .map_err(|error| Error::io("create the folder", self.host_path(path), error))
+    }
+
+    fn create_missing(&self, path: &Path) -> nix::Result<Dir> {
+        let mut dir = self.dir(Path::new("/"))?;
+        let mut so_far = PathBuf::from("/");
+        for name in path.components() {
+            so_far.push(name);
+            dir = match self.dir(&so_far) {
+                Err(Errno::ENOENT) => {
+                    match mkdirat(&dir.0, name.as_os_str(), Mode::from_bits_truncate(0o777)) {
+                        // A durable file needs a durable way to it.
+                        Ok(()) => dir.sync_names()?,
+                        Err(Errno::EEXIST) => {}
+                        Err(error) => return Err(error),
+                    }
+                    self.dir(&so_far)?
+                }
+                found => found?,
+            };
+        }
+        Ok(dir)
+    }
+
+    /// Opens a directory that exists.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn open_dir(&self, path: &Path) -> Result<Dir, Error> {
+        self.dir(path)
+            .map_err(|error| Error::io("open the folder", self.host_path(path), error))
+    }
+
+    /// Gives a complete directory its final name, durably with all that is in it.
+    /// Both names are in one directory. If another agent was faster, its directory
+    /// keeps the name.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn publish_dir(&self, partial: &Path, path: &Path) -> Result<(), Error> {
+        self.sync_and_rename(partial, path)
+            .map_err(|error| Error::io("complete the folder", self.host_path(path), error))
+    }
+
+    fn sync_and_rename(&self, partial: &Path, path: &Path) -> nix::Result<()> {
+        syncfs(self.dir(partial)?.readable()?)?;
+        let above = self.dir(path.parent().unwrap_or(Path::new("/")))?;
+        let from = partial.file_name().unwrap_or_default();
+        let to = path.file_name().unwrap_or_default();
+        match renameat(&above.0, from, &above.0, to) {
+            Ok(()) | Err(Errno::EEXIST | Errno::ENOTEMPTY) => above.sync_names(),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Tells if a path leads to something.
+    ///
+    /// # Errors
+    /// If the system cannot tell.
+    pub fn exists(&self, path: &Path) -> Result<bool, Error> {
+        match self.resolve(path, OFlag::O_PATH | OFlag::O_CLOEXEC) {
+            Ok(_) => Ok(true),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(false),
+            Err(error) => Err(Error::io("look for", self.host_path(path), error)),
+        }
+    }
+
+    pub(super) fn dir(&self, path: &Path) -> nix::Result<Dir> {
+        self.resolve(path, DIRECTORY).map(Dir)
+    }
+
+    pub(super) fn resolve(&self, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
+        self.resolver.open(&self.fd, path, flags)
+    }
+}

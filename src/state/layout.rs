@@ -1,0 +1,107 @@
+//! Every path of the state on a host, each in one place (contract §6).
+//!
+//! All paths are absolute inside the root mount.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use sha2::{Digest, Sha256};
+
+use crate::package::{Mode, Step};
+use crate::python;
+
+/// The most bytes of a file name, as in the kernel.
+const NAME_MAX: usize = 255;
+
+/// The most bytes of a flag's path: the kernel's 4096, less room for a root mount.
+const FLAG_PATH_MAX: usize = 3500;
+
+/// The paths of one package's state.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout<'a> {
+    /// `SKYHOOK_ROOT_DIR`: the directory of all state.
+    pub root_dir: &'a str,
+    /// The package's name.
+    pub package: &'a str,
+    /// The package's version.
+    pub version: &'a str,
+}
+
+impl Layout<'_> {
+    /// `flags/START`: set by each run that gets as far as its steps.
+    #[must_use]
+    pub fn start_flag(&self) -> String {
+        format!("{}/flags/START", self.root_dir)
+    }
+
+    /// `flags/{package}/{version}`: the directory of the steps' flags.
+    #[must_use]
+    pub fn flag_dir(&self) -> String {
+        format!("{}/flags/{}/{}", self.root_dir, self.package, self.version)
+    }
+
+    /// `flags/{package}/{version}/{step path}_{marker}`: the flag of a step.
+    ///
+    /// The marker is the base64 of the arguments and the return codes, as Python
+    /// prints them; its slashes make directories. If a name would be longer than 255
+    /// bytes, or the path too long for the kernel, `sha256-` and a hash of the marker
+    /// take its place (§10).
+    #[must_use]
+    pub fn step_flag(&self, step: &Step) -> String {
+        let arguments = python::strings(&step.arguments);
+        let returncodes = python::integers(&step.returncodes);
+        let marker = BASE64_STANDARD.encode(format!("{arguments}_{returncodes}"));
+        let flag = self.marked(step, &marker);
+        let fits = flag.split('/').all(|name| name.len() <= NAME_MAX);
+        if fits && flag.len() <= FLAG_PATH_MAX {
+            return flag;
+        }
+        let hash = Sha256::digest(&marker);
+        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.marked(step, &format!("sha256-{hex}"))
+    }
+
+    fn marked(&self, step: &Step, marker: &str) -> String {
+        format!("{}/{}_{marker}", self.flag_dir(), step.path)
+    }
+
+    /// `flags/check_results`: how the checks of the last check run went.
+    #[must_use]
+    pub fn check_results(&self) -> String {
+        format!("{}/flags/check_results", self.root_dir)
+    }
+
+    /// `flags/{mode}_ALL_CHECKED`: set if no check of the mode failed.
+    #[must_use]
+    pub fn all_checked_flag(&self, mode: Mode) -> String {
+        format!("{}/flags/{mode}_ALL_CHECKED", self.root_dir)
+    }
+
+    /// `history`: the directory of the histories.
+    #[must_use]
+    pub fn history_dir(&self) -> String {
+        format!("{}/history", self.root_dir)
+    }
+
+    /// `history/{package}.json`: the versions that the package has had.
+    #[must_use]
+    pub fn history_file(&self) -> String {
+        format!("{}/{}.json", self.history_dir(), self.package)
+    }
+
+    /// `history/{package}.json.backup`: a history that could not be understood.
+    #[must_use]
+    pub fn history_backup(&self) -> String {
+        format!("{}.backup", self.history_file())
+    }
+
+    /// `interrupts/flags/{resource id}/{interrupt}.complete`: an interrupt runs, or
+    /// has run, for that resource. `interrupt` is `no_op`, or `{type}_{i}` for the
+    /// command of that index.
+    #[must_use]
+    pub fn interrupt_flag(&self, resource_id: &str, interrupt: &str) -> String {
+        format!(
+            "{}/interrupts/flags/{resource_id}/{interrupt}.complete",
+            self.root_dir
+        )
+    }
+}
