@@ -66,7 +66,8 @@ fn walk(root: &OwnedFd, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
         let at = directories.last().unwrap_or(root);
         let look = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let found = openat(at, name.as_os_str(), look, Mode::empty())?;
-        if is_link(&found)? {
+        let kind = kind(&found)?;
+        if kind == SFlag::S_IFLNK {
             links += 1;
             if links > MAX_SYMLINKS {
                 return Err(Errno::ELOOP);
@@ -77,6 +78,9 @@ fn walk(root: &OwnedFd, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
                 directories.clear();
             }
             names.extend(reversed_names(&target));
+        } else if kind != SFlag::S_IFDIR && !names.is_empty() {
+            // Not even `..` may follow a file.
+            return Err(Errno::ENOTDIR);
         } else if names.is_empty() && !flags.contains(OFlag::O_PATH) {
             let flags = flags | OFlag::O_NOFOLLOW;
             return openat(at, name.as_os_str(), flags, Mode::empty());
@@ -107,7 +111,9 @@ fn reversed_names(path: &Path) -> Vec<OsString> {
     names.collect()
 }
 
-fn is_link(fd: &OwnedFd) -> nix::Result<bool> {
-    let kind = SFlag::from_bits_truncate(fstat(fd)?.st_mode) & SFlag::S_IFMT;
-    Ok(kind == SFlag::S_IFLNK)
+fn kind(fd: &OwnedFd) -> nix::Result<SFlag> {
+    Ok(SFlag::from_bits_truncate(fstat(fd)?.st_mode) & SFlag::S_IFMT)
 }
+
+#[cfg(test)]
+mod tests;
