@@ -13,7 +13,7 @@ use crate::exec::chroot_exec;
 use crate::package::Interrupt;
 use crate::package::Mode;
 
-/// What the command line asks for.
+/// A command line that has been understood: the command to run, and its options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Run as the agent of the container.
@@ -22,9 +22,9 @@ pub enum Request {
     RunStep(run_step::Options),
     /// Become a step.
     ChrootExec {
-        /// What to become, as JSON.
+        /// The file that names the command, as JSON.
         control_file: PathBuf,
-        /// The root to enter; `local` for none.
+        /// The root to enter; `local` keeps the root that there is.
         chroot_dir: OsString,
     },
 }
@@ -32,8 +32,8 @@ pub enum Request {
 /// Reads the process's arguments.
 ///
 /// # Errors
-/// What clap has to print: help and version (exit code 0), or what is wrong and
-/// the usage (exit code 2).
+/// Returns a text for the caller to print: help or version (exit code 0), or the
+/// problem and the usage (exit code 2).
 pub fn parse() -> Result<Request, clap::Error> {
     parse_from(std::env::args_os())
 }
@@ -56,7 +56,8 @@ pub fn parse_from(argv: impl IntoIterator<Item = OsString>) -> Result<Request, c
     })
 }
 
-/// Where the operator's older versions mount the host's root.
+/// The root mount of the forms without ROOT_MOUNT: older versions of the operator
+/// mount the host's root there.
 const LEGACY_ROOT_MOUNT: &str = "/root";
 
 const USAGE: &str = "\
@@ -64,55 +65,77 @@ skyhook-agent MODE [ROOT_MOUNT] COPY_DIR
        skyhook-agent interrupt [ROOT_MOUNT] COPY_DIR DATA
        skyhook-agent run-step [OPTIONS] COPY_DIR
 
-The first two are the operator's: MODE is one of apply, config, post-interrupt,
-upgrade and uninstall, or one of these with -check; ROOT_MOUNT is where the host's
-root is mounted [/root], COPY_DIR the package's folder on the host, and DATA what to
-interrupt, as base64 of JSON.";
+The Skyhook operator uses the first two forms:
+  MODE        apply, config, post-interrupt, upgrade or uninstall, or one of
+              these followed by -check
+  ROOT_MOUNT  directory where the node's root is mounted [/root]
+  COPY_DIR    directory of the package, inside that root
+  DATA        the interrupt to run, as base64 of JSON";
+
+/// The end of `skyhook-agent -h`.
+const SHORT_NOTES: &str = "\
+Environment: `skyhook-agent --help` lists the variables.
+Exit codes: 0 success, 1 a step failed or did not run, 2 wrong usage";
+
+/// The end of `skyhook-agent run-step -h`.
+const SHORT_RUN_STEP_NOTES: &str = "\
+Environment:
+  SKYHOOK_AGENT_BUFFER_LIMIT   most bytes of one read of a step's output [8192]
+  SKYHOOK_AGENT_DRAIN_TIMEOUT  seconds to wait for output after a step's exit
+  SKYHOOK_AGENT_WRITE_LOGS     true: write log files; other values: no [true]
+  SKYHOOK_LOG_DIR              directory for log files [/var/log/skyhook]
+
+Exit codes: 0 success, 1 a step failed or did not run, 2 wrong usage";
 
 const AGENT_VARIABLES: &str = "\
-Environment of the operator's forms:
-  SKYHOOK_RESOURCE_ID          {id}_{package}_{version}; has to be set
-  SKYHOOK_ROOT_DIR             folder for flags and history, inside the root [/etc/skyhook]
-  SKYHOOK_DATA_DIR             where to copy the package from if it is not on the host
-                               [/skyhook-package]
-  COPY_RESOLV                  copy /etc/resolv.conf into the root [true]
-  OVERLAY_ALWAYS_RUN_STEP      run steps that have succeeded before [false]";
+Environment, in the operator's forms only:
+  SKYHOOK_RESOURCE_ID          {id}_{package}_{version}; must be set
+  SKYHOOK_ROOT_DIR             directory for flags and history, inside the root
+                               [/etc/skyhook]
+  SKYHOOK_DATA_DIR             directory to copy the package from if COPY_DIR is
+                               not on the node [/skyhook-package]
+  COPY_RESOLV                  true: copy /etc/resolv.conf into the root [true]
+  OVERLAY_ALWAYS_RUN_STEP      true: run steps again that have succeeded [false]";
 
 const VARIABLES: &str = "\
 Environment:
   SKYHOOK_AGENT_BUFFER_LIMIT   most bytes of one read of a step's output [8192]
-  SKYHOOK_AGENT_DRAIN_TIMEOUT  seconds to wait, from a step's exit, for output that
-                               processes it left behind hold open [no limit]
-  SKYHOOK_AGENT_WRITE_LOGS     write log files: true, or anything else for no [true]
-  SKYHOOK_LOG_DIR              folder for log files, inside the root [/var/log/skyhook]
+  SKYHOOK_AGENT_DRAIN_TIMEOUT  seconds to wait, after a step's exit, for the end
+                               of its output, which processes that it started
+                               can keep open [no limit]
+  SKYHOOK_AGENT_WRITE_LOGS     true: write log files; other values: no [true]
+  SKYHOOK_LOG_DIR              directory for log files, inside the root
+                               [/var/log/skyhook]
+  TMPDIR                       directory for the control file of a step [/tmp]
+  TZ                           time zone of the stamps [/etc/localtime]";
 
+const EXIT_CODES: &str = "\
 Exit codes:
   0  every step succeeded
-  1  a step failed or could not run, or the run was cancelled
+  1  a step failed or could not run, or a signal cancelled the run
   2  wrong usage, or a variable with a value that cannot be used";
 
 const EXAMPLES: &str = "\
 Examples:
-  Run the apply steps of a package here, logs under ./logs:
+  Run the apply steps of a package on this machine; write logs to ./logs:
     skyhook-agent run-step --log-dir logs ./my-package
 
-  Only its step 'sysctl', then all its checks:
+  Run only its step sysctl, then all its checks:
     skyhook-agent run-step --step sysctl ./my-package
     skyhook-agent run-step --mode apply-check ./my-package
 
-  In another root, as the agent's container does (as root); the package lies in
-  /host/var/lib/my-package:
+  Run it in another root, as the agent's container does. This needs root. The
+  package is in /host/var/lib/my-package:
     skyhook-agent run-step --chroot /host /var/lib/my-package";
 
-/// Runs a Skyhook package's steps on a Linux node and streams what they say,
-/// every line labelled and timed.
+/// Runs the steps of a Skyhook package and stamps each line of their output
 #[derive(Debug, Parser)]
 #[command(
     name = "skyhook-agent",
     version,
     override_usage = USAGE,
-    after_help = VARIABLES,
-    after_long_help = format!("{VARIABLES}\n\n{AGENT_VARIABLES}")
+    after_help = SHORT_NOTES,
+    after_long_help = format!("{VARIABLES}\n\n{AGENT_VARIABLES}\n\n{EXIT_CODES}")
 )]
 struct Cli {
     #[command(subcommand)]
@@ -121,21 +144,27 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a package's steps, without flags or history
+    /// Run the steps of a package, without flags or history
     ///
-    /// Reads COPY_DIR/config.json and runs the mode's steps in order, stopping at
-    /// the first that fails. Every line of a step goes to this terminal and to a
-    /// log file, labelled `[out]` or `[err]` and stamped with the local time.
-    #[command(after_help = VARIABLES, after_long_help = format!("{EXAMPLES}\n\n{VARIABLES}"))]
+    /// Reads COPY_DIR/config.json and runs the steps of one mode in order. Stops at
+    /// the first step that fails.
+    ///
+    /// Every line that a step writes goes to this terminal and to a log file, with
+    /// a label, `[out]` or `[err]`, and the local time in front.
+    #[command(
+        verbatim_doc_comment,
+        after_help = SHORT_RUN_STEP_NOTES,
+        after_long_help = format!("{EXAMPLES}\n\n{VARIABLES}\n\n{EXIT_CODES}")
+    )]
     RunStep(RunStep),
 
     #[command(external_subcommand)]
     Agent(Vec<OsString>),
 
-    /// Internal: what the agent starts a step through
+    /// Internal: the agent starts each step with this command
     ///
     /// Reads CONTROL_FILE, changes the root to CHROOT_DIR unless that is `local`,
-    /// and becomes the command the file names.
+    /// and becomes the command that the file names.
     #[command(name = chroot_exec::SUBCOMMAND, hide = true)]
     ChrootExec {
         /// JSON: cmd, no_chmod, env, copy_dir
@@ -148,28 +177,44 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct RunStep {
-    /// Whose steps to run
-    #[arg(long, default_value = "apply", value_parser = mode_parser())]
+    /// Mode of the steps, such as apply-check
+    #[arg(
+        long,
+        default_value = "apply",
+        value_parser = mode_parser(),
+        hide_possible_values = true,
+        long_help = mode_help()
+    )]
     mode: Mode,
 
-    /// Run only the step of this name; may be given more than once
+    /// Run only the step with this name; can be repeated
     #[arg(long = "step", value_name = "NAME")]
     steps: Vec<String>,
 
-    /// Root to run the steps in, or `local` for this one; COPY_DIR is inside it
-    #[arg(long, value_name = "DIR", default_value = chroot_exec::LOCAL)]
+    /// Root directory of the steps
+    ///
+    /// COPY_DIR is a path inside it. `local` keeps the root that there is.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = chroot_exec::LOCAL,
+        verbatim_doc_comment
+    )]
     chroot: OsString,
 
-    /// Folder for log files [default: SKYHOOK_LOG_DIR inside the root]
-    #[arg(long, value_name = "DIR")]
+    /// Directory for log files [default: SKYHOOK_LOG_DIR]
+    ///
+    /// DIR is a path on this machine, also with --chroot. SKYHOOK_LOG_DIR is
+    /// a path inside the root of the steps.
+    #[arg(long, value_name = "DIR", verbatim_doc_comment)]
     log_dir: Option<PathBuf>,
 
-    /// The package: a folder with config.json and skyhook_dir
+    /// Directory of the package, with config.json and skyhook_dir
     copy_dir: PathBuf,
 }
 
-/// The operator's forms (contract §7): `MODE ROOT_MOUNT COPY_DIR [DATA]`, and the
-/// older ones without a root mount.
+/// Reads the operator's forms (contract §7): `MODE ROOT_MOUNT COPY_DIR [DATA]`, and
+/// the older ones without a root mount.
 fn agent_options(words: Vec<OsString>) -> Result<agent::Options, clap::Error> {
     let utf8: Vec<String> = words
         .into_iter()
@@ -211,7 +256,7 @@ fn agent_options(words: Vec<OsString>) -> Result<agent::Options, clap::Error> {
     })
 }
 
-/// A usage error as clap words its own, with the usage behind it.
+/// Makes a usage error in the form of clap's own, followed by the usage.
 #[must_use]
 pub fn usage(problem: &str) -> clap::Error {
     Cli::command().error(ErrorKind::InvalidValue, problem)
@@ -232,4 +277,14 @@ impl From<RunStep> for run_step::Options {
 fn mode_parser() -> impl TypedValueParser<Value = Mode> {
     PossibleValuesParser::new(Mode::ALL.map(Mode::name))
         .try_map(|name| Mode::from_name(&name).ok_or("not a mode"))
+}
+
+fn mode_help() -> String {
+    // Clap breaks no lines here.
+    let names = Mode::ALL.map(Mode::name);
+    let lines: Vec<String> = names.chunks(4).map(|names| names.join(", ")).collect();
+    format!(
+        "Mode of the steps to run. It is one of\n{}",
+        lines.join(",\n")
+    )
 }

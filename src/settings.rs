@@ -16,18 +16,18 @@ pub const DEFAULT_BUFFER_LIMIT: NonZeroUsize = match NonZeroUsize::new(8192) {
     None => NonZeroUsize::MIN,
 };
 
-/// An environment: what steps inherit, and where `env:` arguments are looked up.
+/// An environment: steps inherit it, and `env:` arguments are looked up in it.
 pub type Environment = BTreeMap<OsString, OsString>;
 
-/// What the environment says about how to run (contract §5, §10).
+/// The settings of a run, from the environment (contract §5, §10).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// `SKYHOOK_AGENT_BUFFER_LIMIT`: the most bytes of one read, 1 or more;
     /// default 8192.
     pub buffer_limit: NonZeroUsize,
     /// `SKYHOOK_AGENT_DRAIN_TIMEOUT`: seconds to wait, from a step's exit, for
-    /// the end of output that others still hold open; a fraction is fine.
-    /// Default: as long as it takes.
+    /// the end of output that other processes still hold open; fractions are
+    /// allowed. Default: no limit.
     pub drain_timeout: Option<Duration>,
     /// `SKYHOOK_AGENT_WRITE_LOGS`: whether there are log files; default true.
     pub write_logs: bool,
@@ -43,21 +43,21 @@ pub struct Settings {
     /// `COPY_RESOLV`: whether /etc/resolv.conf goes into the root mount; default
     /// true.
     pub copy_resolv: bool,
-    /// `OVERLAY_ALWAYS_RUN_STEP`: whether steps run that have finished before;
+    /// `OVERLAY_ALWAYS_RUN_STEP`: whether steps run although their flag is set;
     /// default false.
     pub always_run_step: bool,
-    /// Where temporary files go: `TMPDIR`, default `/tmp`.
+    /// `TMPDIR`: directory for temporary files; default `/tmp`.
     pub temp_dir: PathBuf,
-    /// Whether there is a terminal (/dev/tty) that a step may want to talk to.
+    /// Whether there is a terminal (/dev/tty) that a step can use.
     pub has_terminal: bool,
     /// The whole environment.
     pub environment: Environment,
 }
 
-/// What a run is for, as the operator names it.
+/// The value of `SKYHOOK_RESOURCE_ID`: the operator names with it what a run is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceId {
-    /// All of it.
+    /// The whole value.
     pub whole: String,
     /// The custom resource and its generation.
     pub id: String,
@@ -67,14 +67,14 @@ pub struct ResourceId {
     pub version: String,
 }
 
-/// The process's environment.
+/// Returns the process's environment.
 #[must_use]
 pub fn environment() -> Environment {
     std::env::vars_os().collect()
 }
 
 impl Settings {
-    /// Reads the process's environment, and looks for its terminal.
+    /// Reads the process's environment, and looks for a terminal.
     ///
     /// # Errors
     /// [`Error::Setting`] for a variable whose value cannot be used.
@@ -84,7 +84,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Takes everything from `environment`; there is no terminal.
+    /// Reads all settings from `environment`, without a terminal.
     ///
     /// # Errors
     /// [`Error::Setting`] for a variable whose value cannot be used.
@@ -94,7 +94,7 @@ impl Settings {
             let path = parse(name, get, "a path in UTF-8", |value| Some(value.to_owned()))?;
             Ok(path.unwrap_or_else(|| default.to_owned()))
         };
-        // "true" in any case is true, anything else false.
+        // "true", in upper or lower case, is true. Any other value is false.
         let flag =
             |name, default| get(name).map_or(default, |value| value.eq_ignore_ascii_case("true"));
         Ok(Settings {
@@ -126,7 +126,7 @@ impl Settings {
         })
     }
 
-    /// Any variable, as `env:` arguments want it.
+    /// Looks a variable up, for an `env:` argument.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<&OsStr> {
         self.environment
@@ -134,16 +134,16 @@ impl Settings {
             .map(OsString::as_os_str)
     }
 
-    /// `SKYHOOK_RESOURCE_ID`, which only runs that keep state need.
+    /// Parses `SKYHOOK_RESOURCE_ID`. Only runs that keep state need it.
     ///
     /// # Errors
-    /// [`Error::Setting`] where it is not of the form `{id}_{package}_{version}`;
-    /// it has no usable default.
+    /// [`Error::Setting`] if it is not set, or has another form than
+    /// `{id}_{package}_{version}`.
     pub fn resource_id(&self) -> Result<ResourceId, Error> {
         const NAME: &str = "SKYHOOK_RESOURCE_ID";
         let value = self.variable(NAME).unwrap_or_default();
         let value = value.to_string_lossy().into_owned();
-        // The parts become names of files and folders.
+        // The parts become names of files and directories.
         let is_name = |part: &&str| !part.contains('/') && !matches!(*part, "" | "." | "..");
         match value.split('_').collect::<Vec<_>>()[..] {
             [id, package, version] if [id, package, version].iter().all(is_name) => {
@@ -157,13 +157,13 @@ impl Settings {
             _ => Err(Error::Setting {
                 name: NAME,
                 value,
-                expected: "{id}_{package}_{version}, all of them names",
+                expected: "{id}_{package}_{version}, each part a file name",
             }),
         }
     }
 }
 
-/// The value of the variable `name`; `None` where it is not set.
+/// Parses the value of the variable `name`; `None` if it is not set.
 fn parse<'a, T>(
     name: &'static str,
     get: impl Fn(&str) -> Option<&'a OsStr>,

@@ -1,7 +1,6 @@
-//! Base64 bit by bit.
+//! Base64, decoded and encoded bit by bit.
 
-/// The bytes that standard base64 with its padding stands for; `None` where it is not
-/// exactly what an encoder writes.
+/// Decodes standard base64 with padding; `None` if an encoder would not write `text`.
 pub fn decode(text: &str) -> Option<Vec<u8>> {
     let alphabet = ('A'..='Z')
         .chain('a'..='z')
@@ -18,7 +17,7 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
         let digit = alphabet.iter().position(|known| *known == c)?;
         bits += &format!("{digit:06b}");
     }
-    // Each `=` says that two bits are left over.
+    // Each `=` means that two bits are left over.
     let (bits, left_over) = bits.split_at(bits.len().checked_sub(2 * padding)?);
     if left_over.contains('1') {
         return None;
@@ -28,7 +27,7 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
     bytes.map(byte).collect()
 }
 
-/// The base64 of these bytes.
+/// Encodes bytes as base64.
 pub fn encode(data: &[u8]) -> String {
     let digits = ('A'..='Z')
         .chain('a'..='z')

@@ -1,5 +1,5 @@
-//! config.json: what is refused is refused in whole lines, and what is accepted is
-//! what the rest of the agent takes for granted.
+//! Reading config.json. A refusal has complete lines, and an accepted config keeps all
+//! rules that the rest of the agent relies on.
 
 use std::fs;
 use std::path::{Component, Path};
@@ -9,7 +9,7 @@ use skyhook_agent::host::Root;
 use skyhook_agent::package::{Config, Finding, Idempotence, Mode, Severity, Step, inspect};
 use tempfile::TempDir;
 
-/// The files of the package whose config.json it is.
+/// The step files of the package that config.json belongs to.
 const FILES: [&str; 3] = ["a.sh", "a_check.sh", "steps/b"];
 
 /// A package on disk.
@@ -19,7 +19,7 @@ pub struct Package {
 }
 
 impl Package {
-    /// One with a few step files.
+    /// Creates one with a few step files.
     pub fn on_disk() -> Package {
         let dir = tempfile::tempdir().unwrap();
         let step_dir = dir.path().join("copy/skyhook_dir");
@@ -31,7 +31,7 @@ impl Package {
         Package { dir, root }
     }
 
-    /// Any bytes as its config.json.
+    /// Checks any bytes as its config.json.
     pub fn check(&self, json: &[u8]) {
         let file = self.dir.path().join("copy/config.json");
         fs::write(&file, json).unwrap();
@@ -127,7 +127,7 @@ fn check_step(step: &Step, entry: &Value, mode: Mode) {
         .iter()
         .zip(entry["returncodes"].as_array().unwrap())
     {
-        // Not as floats: those have fewer digits than an integer of 64 bits.
+        // Integers first: a float has fewer digits than an integer of 64 bits.
         let is_same = number.as_i64() == Some(*code) || number.as_f64() == Some(*code as f64);
         assert!(is_same, "{code} from {number}");
     }
@@ -149,7 +149,7 @@ fn check_step(step: &Step, entry: &Value, mode: Mode) {
     }
 }
 
-/// Whether this is one name of a file, and stays that.
+/// Returns whether `name` is a single file name.
 fn is_one_name(name: &str) -> bool {
     let mut components = Path::new(name).components();
     components.next() == Some(Component::Normal(name.as_ref()))

@@ -1,24 +1,24 @@
-//! The control file, up to where a process would become what it says.
+//! Reading a control file, up to the exec.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 use skyhook_agent::exec::chroot_exec::Prepared;
 
-/// What the child has inherited.
+/// The environment that the child inherits.
 const INHERITED: [(&str, &str); 2] = [("PATH", "/inherited"), ("HOME", "/root")];
 
-/// Any bytes as a control file.
+/// Checks any bytes as a control file.
 pub fn check(json: &[u8]) {
     let Ok(document) = serde_json::from_slice::<Value>(json) else {
-        // It may be one all the same: what nobody asks for is not looked at.
+        // It can still be accepted: values of unknown keys are not parsed.
         drop(prepare(json));
         return;
     };
     // The same document, each key once.
     let expected = model(&document);
     assert_eq!(prepare(document.to_string().as_bytes()).ok(), expected);
-    // Refused where a key is there twice, or else the same.
+    // `json` may have a key twice: it is refused then. Else both are the same.
     if let Ok(prepared) = prepare(json) {
         assert_eq!(Some(prepared), expected);
     }
@@ -45,7 +45,7 @@ fn prepare(json: &[u8]) -> Result<Parts, String> {
     ))
 }
 
-/// What contract §3 makes of a control file; `None` where it refuses it.
+/// Reads a control file as contract §3 says; `None` if the contract refuses it.
 fn model(document: &Value) -> Option<Parts> {
     // A list will do as well: the reader takes its items for the fields, in order.
     let fields = ["cmd", "no_chmod", "env", "copy_dir"];

@@ -1,11 +1,11 @@
-//! The operator's payload.
+//! Reading the interrupt data of the operator.
 
 use serde_json::Value;
 use skyhook_agent::package::Interrupt;
 
 use super::base64;
 
-/// What goes on the command line, or the JSON that it stands for.
+/// Checks `data` as an argument of the command line, and as the JSON inside one.
 pub fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -29,7 +29,8 @@ fn check_payload(payload: &str) {
     }
 }
 
-/// What contract §8 has run for an interrupt; `None` where it knows no such.
+/// Lists the commands that contract §8 has for an interrupt; `None` if it has no such
+/// interrupt.
 fn commands(json: &[u8]) -> Option<Vec<Vec<String>>> {
     let Value::Object(mut interrupt) = serde_json::from_slice(json).ok()? else {
         return None;

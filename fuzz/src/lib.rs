@@ -1,7 +1,8 @@
-//! What must hold whatever comes in. The fuzz targets call these checks with what the
-//! fuzzer makes up, tests/fuzz_seeds.rs with what it found worth keeping.
+//! Checks that must hold for every input. The fuzz targets call them with the fuzzer's
+//! inputs, tests/fuzz_seeds.rs with the inputs in testdata/fuzz.
 //!
-//! Each is a second opinion, and slow: it shares no code with what it looks at.
+//! Each check is an implementation of its own. It may be slow, and shares no code with
+//! the implementation that it checks.
 
 pub mod base64;
 pub mod config;

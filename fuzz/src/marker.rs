@@ -1,4 +1,4 @@
-//! Flags' names, made of arguments and return codes as Python prints them.
+//! The names of flags, made of arguments and return codes as Python prints them.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,10 @@ use skyhook_agent::state::Layout;
 
 use super::base64;
 
-/// Any arguments and return codes: the codes first, eight bytes each behind a byte
-/// that says how many, then the arguments, apart by a byte that is in no text.
+/// Checks any arguments and return codes.
+///
+/// In `data`, a byte says how many codes follow, eight bytes each. The rest are the
+/// arguments, separated by a byte that UTF-8 does not use.
 pub fn check(data: &[u8]) {
     let [count, rest @ ..] = data else {
         return;
@@ -63,8 +65,8 @@ fn flag(arguments: Vec<String>, returncodes: Vec<i64>) -> String {
     })
 }
 
-/// `printed` is a list that Python would print for `strings`: read back as Python
-/// reads it, and each character written in the one way that Python chooses.
+/// Checks that Python prints `strings` as `printed`. Reads it back as Python does, and
+/// checks that each character is written in the form that Python chooses.
 fn check_strings(printed: &str, strings: &[String]) {
     let mut rest = printed.strip_prefix('[').unwrap();
     for (i, string) in strings.iter().enumerate() {
@@ -76,7 +78,7 @@ fn check_strings(printed: &str, strings: &[String]) {
     assert_eq!(rest, "]", "{printed}");
 }
 
-/// The same of a string that `printed` begins with; returns what is behind it.
+/// Checks the same for a string at the start of `printed`; returns the rest.
 fn check_string<'p>(printed: &'p str, string: &str) -> &'p str {
     let quote = match (string.find('\''), string.find('"')) {
         (Some(_), None) => '"',
@@ -103,11 +105,11 @@ fn check_string<'p>(printed: &'p str, string: &str) -> &'p str {
     rest.strip_prefix(quote).unwrap()
 }
 
-/// Whether a character is printed as it is. The standard library goes by the same
-/// rule as Python, with an edition of Unicode that may be another than the agent's:
-/// where the newer one has new characters, either will do.
+/// Returns whether Python prints a character as it is. The standard library follows the
+/// same rule, but its version of Unicode may differ from the agent's. If a character is
+/// new in one of the two, both answers are accepted.
 fn is_printed(c: char, by_agent: bool) -> bool {
-    // Not the first one: there a combining character is escaped as well.
+    // Not as the first character: the library escapes combining characters there.
     let debug = format!("{:?}", format!("a{c}"));
     let by_std = c == '"' || !debug.contains('\\');
     let (agent, std) = (unicode_properties::UNICODE_VERSION, char::UNICODE_VERSION);

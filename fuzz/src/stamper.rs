@@ -1,24 +1,24 @@
-//! The stamper, beside contract §1 said once more.
+//! Compares the stamper with a plain implementation of contract §1.
 
 use skyhook_agent::stamp::Stamper;
 use time::{Date, Duration, Month, PrimitiveDateTime};
 
-/// Any reads at any times.
+/// Checks the stamper with any reads at any times.
 ///
-/// A read is one byte for its length, four for its time, and the bytes themselves.
+/// In `data`, a read is one byte for its length, four for its time, then its bytes.
 pub fn check(data: &[u8]) {
     let mut reads = Vec::new();
     let mut rest = data;
-    while let Some(([len, time @ ..], behind)) = rest.split_first_chunk::<5>() {
-        let (read, behind) = behind.split_at(behind.len().min((*len).into()));
+    while let Some(([len, time @ ..], after)) = rest.split_first_chunk::<5>() {
+        let (read, after) = after.split_at(after.len().min((*len).into()));
         reads.push((time_of_read(i32::from_le_bytes(*time)), read.to_vec()));
-        rest = behind;
+        rest = after;
     }
     check_reads("[out]", &reads);
 }
 
-/// The stamper says of these reads, and of one that fails behind them, what the
-/// model says.
+/// Checks that stamper and model write the same for these reads, and for a read that
+/// fails after them.
 pub fn check_reads(label: &str, reads: &[(PrimitiveDateTime, Vec<u8>)]) {
     let mut stamper = Stamper::new(label);
     let mut out = Vec::new();
@@ -34,7 +34,7 @@ pub fn check_reads(label: &str, reads: &[(PrimitiveDateTime, Vec<u8>)]) {
     assert_eq!(out, expected.as_bytes());
 }
 
-/// Contract §1, slowly and plainly.
+/// Writes the bytes that contract §1 demands for these reads.
 fn model(label: &str, reads: &[(PrimitiveDateTime, Vec<u8>)]) -> String {
     let mut out = String::new();
     for (at, read) in reads.iter().filter(|(_, read)| !read.is_empty()) {
@@ -57,7 +57,8 @@ fn prefix(label: &str, at: PrimitiveDateTime) -> String {
     format!("{label}{y:04}-{mo:02}-{d:02}T{h:02}:{mi:02}:{s:02}.{us:06} ")
 }
 
-/// Close together and far apart, in no order: the clock may be set back.
+/// Makes times that are close together or far apart, in any order: clocks can be set
+/// back.
 fn time_of_read(number: i32) -> PrimitiveDateTime {
     let day = Date::from_calendar_date(2026, Month::May, 2).unwrap();
     let micros = i64::from(number) * if number % 2 == 0 { 1 } else { 1_000_003 };

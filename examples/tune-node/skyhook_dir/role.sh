@@ -1,6 +1,6 @@
 #!/bin/sh
-# Takes its argument from the environment: config.json says env:NODE_ROLE, and
-# the agent puts the variable's value in its place.
+# Gets an argument from the environment: config.json has env:NODE_ROLE, and the
+# agent replaces it with the value of the variable.
 set -eu
 [ "$1" = --role ]
 

@@ -1,3 +1,3 @@
 #!/bin/sh
-# A check runs after its step and says whether the step did what it should.
+# A check runs after its step. Its exit code says whether the step had its effect.
 [ -r /proc/meminfo ] && echo "survey   ✓"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Slow enough to watch: lines come as they are written, and the dots of one line
-# one by one. Ends with 3, which config.json counts as success ("nothing to do").
+# Runs slowly, so that you can watch lines appear as they are written, and the dots
+# of the last line one by one. Exits with 3, which is a success in config.json.
 set -eu
 
 i=1
