@@ -73,9 +73,9 @@ pub fn run(
         let resolv_conf = Path::new("/etc/resolv.conf");
         copy_file(process.own_root, resolv_conf, &root, resolv_conf)?;
     }
-    for line in banner::lines(options, settings, resource) {
-        process.console.print(&line);
-    }
+    process
+        .console
+        .print(&banner::lines(options, settings, resource).join("\n"));
     let run = Run {
         options,
         settings,

@@ -37,7 +37,7 @@ pub fn copy_tree(from: &Root, source: &Path, to: &Root, target: &Path) -> Result
     // Before anything is written, since one may lie inside the other.
     let directories = plan(from, source, &target)?;
     if let Some(above) = target.parent() {
-        to.create_dir_all(above)?;
+        to.create_durable_dir_all(above)?;
     }
     for directory in directories {
         let at = from.open_dir(&directory.source)?;
@@ -159,7 +159,7 @@ fn follow(root: &Root, path: &Path) -> Result<(Dir, OsString), Error> {
         let (Some(above), Some(name)) = (end.parent(), end.file_name()) else {
             return Err(refused(Errno::EISDIR));
         };
-        let dir = root.create_dir_all(above)?;
+        let dir = root.create_durable_dir_all(above)?;
         match readlinkat(&dir.0, name) {
             Ok(link) => end = above.join(link),
             Err(Errno::EINVAL | Errno::ENOENT) => return Ok((dir, name.to_owned())),

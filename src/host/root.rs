@@ -68,32 +68,56 @@ impl Root {
     /// # Errors
     /// If one cannot be created, or a name on the way is no directory.
     pub fn create_dir_all(&self, path: &Path) -> Result<Dir, Error> {
-        match self.dir(path) {
-            Err(Errno::ENOENT) => self.create_missing(path),
-            found => found,
-        }
-        .map_err(|error| Error::io("create the folder", self.host_path(path), error))
+        self.open_or_create(path, |_| Ok(()))
     }
 
-    fn create_missing(&self, path: &Path) -> nix::Result<Dir> {
-        let mut dir = self.dir(Path::new("/"))?;
-        let mut so_far = PathBuf::from("/");
-        for name in path.components() {
-            so_far.push(name);
-            dir = match self.dir(&so_far) {
-                Err(Errno::ENOENT) => {
-                    match mkdirat(&dir.0, name.as_os_str(), Mode::from_bits_truncate(0o777)) {
-                        // A durable file needs a durable way to it.
-                        Ok(()) => dir.sync_names()?,
-                        Err(Errno::EEXIST) => {}
-                        Err(error) => return Err(error),
+    /// Does the same durably: a durable file needs a durable way to it.
+    ///
+    /// # Errors
+    /// As [`create_dir_all`](Self::create_dir_all), and if the system cannot sync.
+    pub fn create_durable_dir_all(&self, path: &Path) -> Result<Dir, Error> {
+        self.open_or_create(path, Dir::sync_names)
+    }
+
+    /// Calls `on_created` with the directory above each one that it has created.
+    fn open_or_create(
+        &self,
+        path: &Path,
+        on_created: impl Fn(&Dir) -> nix::Result<()>,
+    ) -> Result<Dir, Error> {
+        self.deepest(path)
+            .and_then(|(mut dir, missing)| {
+                for path in missing.iter().rev() {
+                    // A path that ends in `..` needs no directory of its own.
+                    if let Some(name) = path.file_name() {
+                        match mkdirat(&dir.0, name, Mode::from_bits_truncate(0o777)) {
+                            Ok(()) => on_created(&dir)?,
+                            Err(Errno::EEXIST) => {}
+                            Err(error) => return Err(error),
+                        }
                     }
-                    self.dir(&so_far)?
+                    // Resolved from the root again: the name may be another agent's
+                    // directory by now, or a link.
+                    dir = self.dir(path)?;
                 }
-                found => found?,
-            };
+                Ok(dir)
+            })
+            .map_err(|error| Error::io("create the folder", self.host_path(path), error))
+    }
+
+    /// Finds the deepest directory on the way to `path` that exists, and the paths
+    /// below it that are missing, the deepest first.
+    fn deepest<'p>(&self, path: &'p Path) -> nix::Result<(Dir, Vec<&'p Path>)> {
+        let mut missing = Vec::new();
+        for path in path.ancestors() {
+            match self.dir(path) {
+                // The last ancestor of a relative path is empty: it is the root.
+                _ if path.as_os_str().is_empty() => break,
+                Err(Errno::ENOENT) => missing.push(path),
+                found => return Ok((found?, missing)),
+            }
         }
-        Ok(dir)
+        Ok((self.dir(Path::new("/"))?, missing))
     }
 
     /// Opens a directory that exists.

@@ -170,7 +170,7 @@ impl State<'_> {
 
     fn create_history_dir(&self) -> Result<Dir, Error> {
         self.root
-            .create_dir_all(Path::new(&self.layout.history_dir()))
+            .create_durable_dir_all(Path::new(&self.layout.history_dir()))
     }
 
     /// Locks the histories: two agents on one node must not lose each other's entry.

@@ -65,6 +65,6 @@ impl State<'_> {
         let path = Path::new(path);
         let dir = path.parent().unwrap_or(Path::new("/"));
         let name = path.file_name().unwrap_or_default();
-        Ok((self.root.create_dir_all(dir)?, name))
+        Ok((self.root.create_durable_dir_all(dir)?, name))
     }
 }
