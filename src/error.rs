@@ -1,5 +1,4 @@
-//! What can go wrong, said in one line that names the thing and what was
-//! expected.
+//! Errors. Each is one line that names the thing and what was expected.
 
 use std::fmt;
 use std::io;
@@ -12,50 +11,50 @@ pub enum Error {
     Setting {
         /// The variable's name.
         name: &'static str,
-        /// What it held.
+        /// The value it has.
         value: String,
-        /// What it should hold.
+        /// The values that it can have.
         expected: &'static str,
     },
-    /// The command line asks for something that is not there.
+    /// The command line names something that does not exist.
     Usage(String),
     /// A package that cannot be used: its config.json, or a path in it.
     Package {
         /// The file at fault.
         file: PathBuf,
-        /// All that is wrong with it: where in it, and what was expected there.
+        /// Every problem in it, with its place.
         problems: Vec<String>,
     },
     /// A control file that chroot-exec cannot use (contract §3).
     ControlFile {
         /// The file.
         file: PathBuf,
-        /// What is wrong with it, and what was expected.
+        /// The problem, and what was expected.
         problem: String,
     },
     /// The step's program could not be started.
     Exec {
-        /// The program, as it was asked for.
+        /// The program, as the control file has it.
         program: String,
-        /// Why not.
+        /// The reason.
         problem: String,
     },
-    /// A command was started, and how it went cannot be told.
+    /// A command was started, and its end is not known.
     Lost {
         /// The program.
         program: String,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
     /// The agent's own signals could not be set up.
     Signals(io::Error),
     /// The system refused something.
     Io {
-        /// What was being done, as in "cannot {doing} {path}".
+        /// The action, as in "cannot {doing} {path}".
         doing: &'static str,
-        /// To what.
+        /// The path.
         path: PathBuf,
-        /// The refusal.
+        /// The system's answer.
         source: io::Error,
     },
 }
@@ -75,8 +74,7 @@ impl Error {
         }
     }
 
-    /// The exit code this error ends the process with: 2 for wrong usage, 1 for
-    /// a failure.
+    /// The exit code of the process: 2 for wrong usage, 1 for a failure.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -85,8 +83,8 @@ impl Error {
         }
     }
 
-    /// The lines to tell an operator: one for each problem of a package, complete
-    /// by itself, so that a long list can be read and searched; else the one of
+    /// The lines for an operator: one for each problem of a package, each with the
+    /// file, so that they can be read and searched one by one; otherwise the line of
     /// `Display`.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {

@@ -1,6 +1,7 @@
-//! Values printed as Python prints them. Flag names are made of such text, and
-//! operators know it from the agent's lines: one byte more or less, and every
-//! step on every node runs again (contract §6).
+//! Values printed as Python prints them (contract §6).
+//!
+//! The names of flags are made of this text. One byte more or less, and every step on
+//! every node runs again.
 
 use std::fmt::Write;
 
@@ -26,7 +27,7 @@ pub fn boolean(value: bool) -> &'static str {
     if value { "True" } else { "False" }
 }
 
-/// A string in quotes: in `'`, unless it holds a `'` and no `"`.
+/// A string in quotes: `'`, unless it holds a `'` and no `"`.
 fn string(value: &str) -> String {
     let quote = if value.contains('\'') && !value.contains('"') {
         '"'
@@ -52,8 +53,8 @@ fn string(value: &str) -> String {
     out
 }
 
-/// Neither a control nor a format character, neither private nor unassigned, and
-/// no separator but the space.
+/// Tells if a character is printed as it is: no control or format character, not
+/// private, not unassigned, and no separator except the space.
 fn is_printable(c: char) -> bool {
     c == ' '
         || !matches!(

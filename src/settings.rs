@@ -48,7 +48,7 @@ pub struct Settings {
     pub always_run_step: bool,
     /// `TMPDIR`: directory for temporary files; default `/tmp`.
     pub temp_dir: PathBuf,
-    /// Whether there is a terminal (/dev/tty) that a step can use.
+    /// Tells if there is a terminal (/dev/tty) that a step can use.
     pub has_terminal: bool,
     /// The whole environment.
     pub environment: Environment,

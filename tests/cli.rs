@@ -571,7 +571,10 @@ fn a_log_folder_that_cannot_be_made_costs_the_log_alone() {
     );
     assert_eq!(output.status.code(), Some(0));
     let notices = stderr(&output);
-    assert_says(&notices, &["cannot create the folder", "/logs/pkg/1.2.3"]);
+    assert_says(
+        &notices,
+        &["cannot create the directory", "/logs/pkg/1.2.3"],
+    );
     assert_says(&notices, &["runs without a log file"]);
     assert_eq!(fs::read(package.logs()).unwrap(), b"in the way");
 }

@@ -359,7 +359,7 @@ fn a_log_that_cannot_be_created_costs_the_log_alone() {
     );
     let stderr = fixture.text("stderr");
     assert!(
-        stderr.starts_with("skyhook-agent: cannot create the folder "),
+        stderr.starts_with("skyhook-agent: cannot create the directory "),
         "{stderr}"
     );
     assert!(stderr.contains("runs without a log file"), "{stderr}");

@@ -18,10 +18,10 @@ use crate::state::{Decision, Layout, State, UNINSTALLED, Why};
 /// The directory of files that the operator's older versions put into the container.
 const NODE_FILES: &str = "/etc/nvidia-bootstrap/node-files";
 
-/// What to run, as the command line has it.
+/// The options of a run, as the command line has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// What to do.
+    /// The task.
     pub task: Task,
     /// The directory at which the host's root is mounted.
     pub root_mount: String,
@@ -29,7 +29,7 @@ pub struct Options {
     pub copy_dir: String,
 }
 
-/// What a run of the agent does.
+/// The task of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Task {
     /// It runs the steps of a mode.

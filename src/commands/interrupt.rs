@@ -1,4 +1,4 @@
-//! Runs an interrupt: what a package asks to be done to the node itself
+//! Runs an interrupt: an action on the node itself that a package asks for
 //! (contract §8).
 
 use std::collections::BTreeMap;

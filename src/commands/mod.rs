@@ -23,7 +23,7 @@ mod banner;
 pub mod interrupt;
 pub mod run_step;
 
-/// How a command ended, if it could be carried out.
+/// The end of a command that could be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// All was done and went well.

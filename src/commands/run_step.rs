@@ -12,7 +12,7 @@ use crate::exec::step::{Verdict, run_step};
 use crate::host::Root;
 use crate::package::{Config, Mode, Step};
 
-/// What to run, as the command line has it.
+/// The options of `run-step`, as the command line has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The mode whose steps to run.

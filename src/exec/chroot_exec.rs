@@ -19,24 +19,24 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::system::sys;
 
-/// The subcommand that [`run`] stands behind.
+/// The name of the subcommand that calls [`run`].
 pub const SUBCOMMAND: &str = "chroot-exec";
 
 /// The root that means: stay in this one.
 pub const LOCAL: &str = "local";
 
-/// Where a program without a `/` is looked for when there is no PATH.
+/// The search path for a program without a `/`, if there is no PATH.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
-/// What the parent hands to the child, as a JSON file.
+/// The control file: the parent tells the child its command in this JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Control {
     /// The program and its arguments.
     pub cmd: Vec<String>,
-    /// Leaves the program's mode as it is; else it is made executable for all.
+    /// Leaves the program's mode as it is. Otherwise it is made executable for all.
     #[serde(default)]
     pub no_chmod: bool,
-    /// Goes over the inherited environment.
+    /// Variables that are set over the inherited environment.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
     /// The working directory, an absolute path in the new root.
@@ -45,11 +45,11 @@ pub struct Control {
 
 /// Becomes the command of `control_file` inside the root `chroot_dir`.
 ///
-/// `inherited` is the environment that the control file's goes over. The step
-/// sees an empty signal mask, default dispositions and no descriptor but 0–2.
+/// The variables of the control file are set over the `inherited` ones. The step sees
+/// an empty signal mask, default dispositions and no descriptors except 0, 1 and 2.
 ///
 /// # Errors
-/// Returns only when the step could not be started; nothing of it has run then.
+/// Returns only if the step could not be started. Nothing of it has run then.
 pub fn run(
     control_file: &Path,
     chroot_dir: &OsStr,
@@ -65,10 +65,11 @@ pub fn run(
     prepared.run(chroot_dir)
 }
 
-/// Throws away the blocked signals that have come by now, where this process leads
-/// a group of its own: until it did, it was in the agent's, and what was sent to that
-/// group was not meant for the step. Left pending, it would end the step. What was
-/// meant for it in the same moment goes too: it has not begun.
+/// Discards pending blocked signals, if this process leads a process group of its own.
+///
+/// Before it did, it was in the agent's group, and signals to that group were not meant
+/// for the step. A pending one would end the step. A signal that was meant for the step
+/// at that moment is lost too: the step has not begun.
 fn forget_signals_to_the_agent() {
     if getpgrp() == Pid::this()
         && let Ok(blocked) = SigSet::thread_get_mask()
@@ -79,23 +80,23 @@ fn forget_signals_to_the_agent() {
     }
 }
 
-/// A control file that has been understood: all that is needed to become its command.
+/// A control file that has been understood: everything needed to become its command.
 #[derive(Debug)]
 pub struct Prepared {
     program: String,
     argv: Vec<CString>,
     envp: Vec<CString>,
-    /// Where the program is looked up.
+    /// The search path for the program.
     path: Option<OsString>,
     copy_dir: PathBuf,
     no_chmod: bool,
 }
 
 impl Prepared {
-    /// Reads a control file's JSON; its environment goes over the `inherited` one.
+    /// Reads a control file's JSON. Its variables are set over the `inherited` ones.
     ///
     /// # Errors
-    /// What is wrong with it, and what was expected.
+    /// Says what was expected, and what was found.
     pub fn parse(
         json: &[u8],
         inherited: impl IntoIterator<Item = (OsString, OsString)>,
@@ -133,7 +134,7 @@ impl Prepared {
         })
     }
 
-    /// The program as it was asked for, and its arguments.
+    /// The program as the control file has it, and its arguments.
     #[must_use]
     pub fn argv(&self) -> &[CString] {
         &self.argv
@@ -174,7 +175,7 @@ impl Prepared {
         std::env::set_current_dir(&self.copy_dir)
             .map_err(|error| Error::io("enter", &self.copy_dir, error))?;
 
-        // Last of all, so that a failure above is still reported as usual.
+        // Last of all, so that failures before this are reported as usual.
         sys::default_signals();
         SigSet::empty()
             .thread_set_mask()
@@ -184,7 +185,7 @@ impl Prepared {
     }
 }
 
-/// The inherited environment with the control file's over it.
+/// Sets the control file's variables over the inherited ones.
 fn merge(
     inherited: impl IntoIterator<Item = (OsString, OsString)>,
     over: BTreeMap<String, String>,
@@ -198,8 +199,8 @@ fn to_c_strings(strings: impl Iterator<Item = Vec<u8>>) -> Option<Vec<CString>> 
     strings.map(|string| CString::new(string).ok()).collect()
 }
 
-/// Adds u+x, g+x and o+x, touching nothing that has them: a package may lie on
-/// a read-only file system.
+/// Adds u+x, g+x and o+x. Does not touch a program that has them, since a package may
+/// lie on a read-only file system.
 fn make_executable(program: &Path) -> Result<(), Error> {
     let failed = |error| Error::io("make executable", program, error);
     let mut permissions = fs::metadata(program).map_err(failed)?.permissions();
@@ -211,11 +212,11 @@ fn make_executable(program: &Path) -> Result<(), Error> {
     fs::set_permissions(program, permissions).map_err(failed)
 }
 
-/// Replaces this process, looking the program up in `path` where its name has
-/// no `/`. Returns why it could not.
+/// Replaces this process. Looks the program up in `path` if its name has no `/`.
+/// Returns the reason if it could not.
 ///
-/// Not execvp: that hands a file without `#!` to a shell, which the contract
-/// does not, and looks in the parent's PATH.
+/// Not execvp, which hands a file without `#!` to a shell, against the contract, and
+/// uses the parent's PATH.
 fn exec(program: &str, path: Option<&OsStr>, argv: &[CString], envp: &[CString]) -> Errno {
     let path = path.unwrap_or(OsStr::new(DEFAULT_PATH)).as_bytes();
     let candidates: Vec<PathBuf> = if program.contains('/') {
@@ -231,7 +232,7 @@ fn exec(program: &str, path: Option<&OsStr>, argv: &[CString], envp: &[CString])
             continue;
         };
         let Err(error) = execve(&candidate, argv, envp);
-        // A name that is not there says less than one that is and cannot run.
+        // A missing file is the least useful reason to report.
         if !matches!(error, Errno::ENOENT | Errno::ENOTDIR) {
             reason = error;
         }
@@ -239,7 +240,7 @@ fn exec(program: &str, path: Option<&OsStr>, argv: &[CString], envp: &[CString])
     reason
 }
 
-/// The system's reason, and what it usually means for a step.
+/// Gives the system's reason, and what it usually means for a step.
 fn explain(error: Errno, program: &Path) -> String {
     let hint = match error {
         Errno::ENOENT if program.is_absolute() && program.exists() => {

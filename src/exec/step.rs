@@ -12,7 +12,7 @@ use crate::package::Step;
 /// The start of an argument that stands for a variable.
 const ENV_ARGUMENT: &str = "env:";
 
-/// How a step ended.
+/// The end of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Its code is one of its `returncodes`.

@@ -42,7 +42,11 @@ pub fn copy_tree(from: &Root, source: &Path, to: &Root, target: &Path) -> Result
     for directory in directories {
         let at = from.open_dir(&directory.source)?;
         let into = create_dir(to, &directory.target, directory.mode).map_err(|error| {
-            Error::io("create the folder", to.host_path(&directory.target), error)
+            Error::io(
+                "create the directory",
+                to.host_path(&directory.target),
+                error,
+            )
         })?;
         for name in directory.names {
             let entry = Entry::open(&at, &name).map_err(|error| {
@@ -126,7 +130,7 @@ fn kind(dir: &Dir, name: &OsStr) -> io::Result<SFlag> {
     let stat = fstatat(&dir.0, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
     match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
         kind @ (SFlag::S_IFDIR | SFlag::S_IFREG | SFlag::S_IFLNK) => Ok(kind),
-        _ => Err(io::Error::other("expected a file, a folder or a link")),
+        _ => Err(io::Error::other("expected a file, a directory or a link")),
     }
 }
 

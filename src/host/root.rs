@@ -102,7 +102,7 @@ impl Root {
                 }
                 Ok(dir)
             })
-            .map_err(|error| Error::io("create the folder", self.host_path(path), error))
+            .map_err(|error| Error::io("create the directory", self.host_path(path), error))
     }
 
     /// Finds the deepest directory on the way to `path` that exists, and the paths
@@ -126,7 +126,7 @@ impl Root {
     /// If it does not.
     pub fn open_dir(&self, path: &Path) -> Result<Dir, Error> {
         self.dir(path)
-            .map_err(|error| Error::io("open the folder", self.host_path(path), error))
+            .map_err(|error| Error::io("open the directory", self.host_path(path), error))
     }
 
     /// Gives a complete directory its final name, durably with all that is in it.
@@ -137,7 +137,7 @@ impl Root {
     /// If the system refuses.
     pub fn publish_dir(&self, partial: &Path, path: &Path) -> Result<(), Error> {
         self.sync_and_rename(partial, path)
-            .map_err(|error| Error::io("complete the folder", self.host_path(path), error))
+            .map_err(|error| Error::io("complete the directory", self.host_path(path), error))
     }
 
     fn sync_and_rename(&self, partial: &Path, path: &Path) -> nix::Result<()> {

@@ -64,7 +64,7 @@ fn links_lead_where_they_would_with_the_root_as_root() {
 }
 
 #[test]
-fn what_is_there_is_seen_behind_links_and_nothing_outside() {
+fn exists_follows_links_and_sees_nothing_outside() {
     let (_dir, roots) = roots();
     for root in roots {
         let exists = |path: &str| root.exists(Path::new(path));
@@ -104,7 +104,9 @@ fn no_path_leads_out() {
         for path in ["/out/new", "/dangling/new", "/loop/new", "/data/file/new"] {
             let error = root.create_dir_all(Path::new(path)).unwrap_err();
             assert!(
-                error.to_string().starts_with("cannot create the folder "),
+                error
+                    .to_string()
+                    .starts_with("cannot create the directory "),
                 "{error}"
             );
         }
@@ -123,14 +125,14 @@ fn no_path_leads_out() {
 }
 
 #[test]
-fn folders_are_made_and_files_claimed_once() {
+fn directories_are_created_and_names_taken_only_once() {
     let (dir, roots) = roots();
     for (root, name) in roots.iter().zip(["a", "b"]) {
-        let folder = root
+        let directory = root
             .create_dir_all(&Path::new("/absolute/logs/x/y").join(name))
             .unwrap();
-        folder.create_new(OsStr::new("f")).unwrap();
-        let taken = folder.create_new(OsStr::new("f")).unwrap_err();
+        directory.create_new(OsStr::new("f")).unwrap();
+        let taken = directory.create_new(OsStr::new("f")).unwrap_err();
         assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
         assert!(
             dir.path()
@@ -145,14 +147,14 @@ fn folders_are_made_and_files_claimed_once() {
             dir.path().join("root/data/logs/x/y").join(name).join("l"),
         )
         .unwrap();
-        let link = folder.create_new(OsStr::new("l")).unwrap_err();
+        let link = directory.create_new(OsStr::new("l")).unwrap_err();
         assert_eq!(link.kind(), io::ErrorKind::AlreadyExists);
-        let mut names = folder.names(|_| true).unwrap();
+        let mut names = directory.names(|_| true).unwrap();
         names.retain(|name| name != "." && name != "..");
         names.sort();
         assert_eq!(names, ["f", "l"]);
-        folder.remove(OsStr::new("l")).unwrap();
-        folder.remove(OsStr::new("l")).unwrap();
+        directory.remove(OsStr::new("l")).unwrap();
+        directory.remove(OsStr::new("l")).unwrap();
         assert_eq!(root.read(Path::new("/data/file")).unwrap(), b"inside");
     }
 }

@@ -59,7 +59,7 @@ fn timestamp(utc: OffsetDateTime) -> String {
 pub struct LogName<'n> {
     /// The file name of the step.
     pub step: &'n OsStr,
-    /// When the run began, in UTC, to the second.
+    /// The start of the run, in UTC, to the second.
     pub time: PrimitiveDateTime,
     /// Tells if it is the log of standard error.
     pub is_err: bool,

@@ -29,7 +29,7 @@ pub struct Config {
 pub struct Inspection {
     /// The config; `None` if a finding is an error.
     pub config: Option<Config>,
-    /// What was found, errors and warnings.
+    /// Everything that was found, errors and warnings.
     pub findings: Vec<Finding>,
 }
 

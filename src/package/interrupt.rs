@@ -1,4 +1,4 @@
-//! An interrupt, as data: what a package asks to be done to the node itself
+//! An interrupt, as data: an action on the node itself that a package asks for
 //! (contract §8).
 
 use base64::Engine;
@@ -23,7 +23,7 @@ pub enum Interrupt {
     },
     /// All services are to be restarted.
     RestartAllServices {},
-    /// Known to the operator, and nothing is to be done for it here.
+    /// The operator knows it; the agent does nothing for it.
     ScriptInterrupt {},
 }
 
@@ -31,7 +31,7 @@ impl Interrupt {
     /// Reads the operator's payload: base64 of JSON.
     ///
     /// # Errors
-    /// [`Error::Usage`] where it is anything else.
+    /// [`Error::Usage`] if it is anything else.
     pub fn parse(data: &str) -> Result<Interrupt, Error> {
         let invalid = |problem: String| Error::Usage(format!("interrupt data: {problem}"));
         let json = BASE64_STANDARD

@@ -1,8 +1,8 @@
-//! What a package's steps are run for.
+//! The modes: the occasions on which the operator runs a package's steps.
 
 use std::fmt;
 
-/// What a package's steps are run for (contract §7).
+/// An occasion on which the operator runs a package's steps (contract §7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the names are the operator's own")]
 pub enum Mode {
@@ -35,7 +35,7 @@ impl Mode {
         Mode::Interrupt,
     ];
 
-    /// Its name in config.json and on the command line.
+    /// The name in config.json and on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -53,14 +53,14 @@ impl Mode {
         }
     }
 
-    /// The mode of that name.
+    /// Finds the mode of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Mode> {
         Mode::ALL.into_iter().find(|mode| mode.name() == name)
     }
 
-    /// The mode whose steps check those of this one. The checks themselves have
-    /// none, and neither has the interrupt mode.
+    /// The mode whose steps check those of this one. Check modes have none, and the
+    /// interrupt mode has none.
     #[must_use]
     pub fn check(self) -> Option<Mode> {
         match self {
@@ -73,7 +73,7 @@ impl Mode {
         }
     }
 
-    /// Whether its steps check those of another.
+    /// Tells if its steps check those of another mode.
     #[must_use]
     pub fn is_check(self) -> bool {
         self.check().is_none() && self != Mode::Interrupt

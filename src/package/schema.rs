@@ -26,7 +26,7 @@ const STEP_KEYS: [&str; 9] = [
 /// The most bytes of a file name, as in the kernel.
 const NAME_MAX: usize = 255;
 
-/// How many findings are listed one by one.
+/// The most findings that are listed one by one.
 const MOST_FINDINGS: usize = 100;
 
 /// Tells if there is something at a path inside skyhook_dir.

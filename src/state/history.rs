@@ -35,7 +35,7 @@ pub struct History {
 pub struct Entry {
     /// The version, or [`UNINSTALLED`].
     pub version: String,
-    /// When it came: UTC, ISO-8601 with `+00:00`.
+    /// The time at which it came: UTC, ISO-8601 with `+00:00`.
     pub time: String,
     /// Other keys of the entry. They are kept.
     #[serde(flatten)]
@@ -53,7 +53,7 @@ pub enum HistoryFile {
     Found(History),
 }
 
-/// What was there before a history was used.
+/// The history file as it was before it was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prior {
     /// No history.

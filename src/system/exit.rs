@@ -1,18 +1,16 @@
-//! Exit codes as the agent speaks of them (contract §2): the code of a child
-//! that exited, or `-signum` for one that a signal killed.
+//! Exit codes in the form of the contract (§2): the code of a child that exited, or
+//! `-signum` for one that a signal killed.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-/// The code of a finished child: 0–255, or `-signum` (SIGTERM → -15).
-///
-/// This is the only place that negates.
+/// Gives the code of a finished child: 0–255, or `-signum` (SIGTERM → -15).
 #[must_use]
 pub fn code(status: ExitStatus) -> i32 {
     match (status.code(), status.signal()) {
         (Some(code), _) => code,
         (None, Some(signal)) => -signal,
-        // Only a stopped or continued child has neither, and nobody asks for those.
+        // Only a stopped or continued child has neither, and those are not waited for.
         (None, None) => -1,
     }
 }

@@ -1,5 +1,5 @@
-//! Reaping orphans: what PID 1 of a container owes to processes that others left
-//! behind. They would stay as zombies otherwise, and use up process ids.
+//! Reaping orphans: processes whose parents have ended become children of PID 1, also
+//! of a container's. Unless it reaps them, they stay as zombies and use up process ids.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -11,18 +11,17 @@ use nix::unistd::Pid;
 
 use crate::system::sys;
 
-/// Tells when a child of this process may have ended, whoever started it.
+/// Becomes readable when a child of this process may have ended, an orphan included.
 #[derive(Debug)]
 pub struct Orphans(SignalFd);
 
 impl Orphans {
-    /// Where this process is PID 1, the orphans it has to reap; else `None`.
+    /// Watches for orphans, if this process is PID 1; otherwise returns `None`.
     ///
-    /// Blocks SIGCHLD in the calling thread. To be called before there are other
-    /// threads.
+    /// Blocks SIGCHLD in the calling thread. Call it before there are other threads.
     ///
     /// # Errors
-    /// Where the system has no descriptor left.
+    /// If the system has no descriptor left.
     pub fn of_pid_1() -> io::Result<Option<Orphans>> {
         if std::process::id() != 1 {
             return Ok(None);
@@ -33,17 +32,17 @@ impl Orphans {
         Ok(Some(Orphans(SignalFd::with_flags(&set, flags)?)))
     }
 
-    /// Reaps every child that has ended, up to `step`, whose exit code somebody
-    /// else waits for.
+    /// Reaps every child that has ended, up to `step`, whose exit code the loop waits
+    /// for.
     pub fn reap(&self, step: Option<u32>) {
         while let Ok(Some(_)) = self.0.read_signal() {}
         while let Ok(Some(pid)) = sys::exited_child(None) {
-            // It may stand in front of others, for whom there is time afterwards.
+            // It may come before others in the kernel's list. Those are reaped later.
             if Some(pid) == step {
                 return;
             }
             let Ok(pid) = i32::try_from(pid) else { return };
-            // How it ended is nobody's business any more.
+            // The exit code of an orphan is of no use.
             let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
         }
     }

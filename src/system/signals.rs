@@ -29,10 +29,10 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Sets up the process's signals. To be called before there are threads.
+    /// Sets up the process's signals. Call it before there are threads.
     ///
     /// # Errors
-    /// [`Error::Signals`] where the system has no descriptor left.
+    /// [`Error::Signals`] if the system has no descriptor left.
     pub fn of_process() -> Result<Signals, Error> {
         sys::set_up_signals();
         Ok(Signals {

@@ -10,7 +10,7 @@ use super::*;
 mod file;
 mod tree;
 
-/// A root, and beside it a folder that nothing may reach.
+/// A root, and beside it a directory that nothing may reach.
 struct Fixture {
     dir: tempfile::TempDir,
     root: Root,
@@ -82,7 +82,7 @@ fn names(path: impl AsRef<Path>) -> Vec<OsString> {
     names
 }
 
-/// Runs one of these tests again, alone and behind a line of shell, with `host`'s
+/// Runs one of these tests again, alone and after a line of shell, with `host`'s
 /// root as [`root_given`].
 fn run_again(test: &str, wrapper: &[&str], shell: &str, host: &Fixture) {
     let output = Command::new("env")

@@ -31,7 +31,7 @@ fn files_bring_content_permissions_and_times() {
 }
 
 #[test]
-fn only_folders_that_are_created_get_their_sources_permissions() {
+fn only_directories_that_are_created_get_their_sources_permissions() {
     for host in fixtures() {
         host.write("pkg/root_dir/tmp/file", "");
         host.write("pkg/root_dir/opt/secret/file", "");
@@ -51,7 +51,7 @@ fn only_folders_that_are_created_get_their_sources_permissions() {
 }
 
 #[test]
-fn a_folder_goes_through_the_hosts_link_to_one_and_the_link_stays() {
+fn a_directory_is_merged_through_a_link_to_a_directory_and_the_link_stays() {
     for host in fixtures() {
         host.write("usr/lib/old", "old");
         host.link("usr/lib", "lib");
@@ -97,7 +97,7 @@ fn links_in_the_source_stay_links() {
 }
 
 #[test]
-fn a_file_takes_the_place_of_a_link_and_leaves_what_it_led_to() {
+fn a_file_replaces_a_link_and_leaves_the_target_alone() {
     for host in fixtures() {
         host.write("usr/share/zoneinfo/UTC", "UTC");
         host.link("/usr/share/zoneinfo/UTC", "etc/localtime");
@@ -119,7 +119,7 @@ fn a_file_takes_the_place_of_a_link_and_leaves_what_it_led_to() {
 }
 
 #[test]
-fn a_file_that_is_replaced_hands_on_its_owner() {
+fn a_file_keeps_the_owner_of_the_file_that_it_replaces() {
     for host in fixtures() {
         let old = host.write("etc/chrony.keys", "old");
         set_mode(host.write("pkg/root_dir/etc/chrony.keys", "new"), 0o4640);
@@ -142,7 +142,7 @@ fn a_program_that_runs_is_replaced() {
     for host in fixtures() {
         let program = host.path("bin/sleep");
         fs::create_dir(host.path("bin")).unwrap();
-        // Not by this process: a child forked meanwhile would hold it open for writing.
+        // Not by this process: a child forked at this moment would hold it open for writing.
         let copied = Command::new("cp").arg("/bin/sleep").arg(&program).status();
         assert!(copied.unwrap().success());
         set_mode(host.write("pkg/root_dir/bin/sleep", "#!/bin/sh\n"), 0o755);
@@ -164,7 +164,7 @@ fn a_special_file_is_named_before_anything_is_written() {
         fs::create_dir(fifo.parent().unwrap()).unwrap();
         nix::unistd::mkfifo(&fifo, Mode::S_IRWXU).unwrap();
         let error = host.overlay().unwrap_err().to_string();
-        let expected = "expected a file, a folder or a link";
+        let expected = "expected a file, a directory or a link";
         assert_eq!(error, format!("cannot copy {}: {expected}", fifo.display()));
         assert_eq!(names(host.path("")), ["pkg"]);
 
@@ -178,13 +178,13 @@ fn a_special_file_is_named_before_anything_is_written() {
 }
 
 #[test]
-fn a_target_of_another_kind_is_named_and_left() {
+fn a_target_of_another_kind_is_named_and_left_alone() {
     for host in fixtures() {
         for (source, target, doing) in [
-            ("a/file", "a", "create the folder"),
+            ("a/file", "a", "create the directory"),
             ("b", "b/file", "replace"),
             ("c", "c", "replace"),
-            ("d/file", "d", "create the folder"),
+            ("d/file", "d", "create the directory"),
         ] {
             let source = host.write(&format!("pkg/root_dir/{source}"), "new");
             match target {
@@ -205,7 +205,7 @@ fn a_target_of_another_kind_is_named_and_left() {
         assert_eq!(read(host.path("b/file")), "old");
         assert_eq!(names(host.path("")), ["a", "b", "c", "d", "pkg"]);
 
-        // A link over a folder.
+        // A link over a directory.
         host.link("/a", "pkg/root_dir/b");
         let error = host.overlay().unwrap_err().to_string();
         assert!(error.contains(host.path("b").to_str().unwrap()), "{error}");
@@ -214,7 +214,7 @@ fn a_target_of_another_kind_is_named_and_left() {
 }
 
 #[test]
-fn no_folder_and_no_file_leads_out() {
+fn no_directory_and_no_file_leads_out_of_the_root() {
     for host in fixtures() {
         for (target, link) in [
             (host.outside(), "absolute"),
@@ -236,7 +236,7 @@ fn no_folder_and_no_file_leads_out() {
 }
 
 #[test]
-fn a_link_swapped_in_meanwhile_leads_nobody_out() {
+fn a_link_swapped_in_during_a_copy_does_not_lead_out_of_the_root() {
     for host in fixtures() {
         for n in 0..20 {
             host.write(&format!("pkg/root_dir/etc/deep/{n}"), "new");
@@ -251,7 +251,7 @@ fn a_link_swapped_in_meanwhile_leads_nobody_out() {
                         0 => host.outside(),
                         _ => "../outside".into(),
                     };
-                    // Any of it may fail: the copy creates the folder, too.
+                    // Any of it may fail: the copy creates the directory, too.
                     let _ = fs::rename(&etc, &aside);
                     let _ = symlink(outside, &etc);
                     let _ = fs::remove_file(&etc);
@@ -270,7 +270,7 @@ fn a_link_swapped_in_meanwhile_leads_nobody_out() {
 }
 
 #[test]
-fn folders_inside_one_another_are_copied_once() {
+fn directories_inside_one_another_are_copied_once() {
     for host in fixtures() {
         host.write("a/b/file", "file");
         let (a, inside) = (Path::new("/a"), Path::new("a/b/copy"));
@@ -288,7 +288,7 @@ fn folders_inside_one_another_are_copied_once() {
 }
 
 #[test]
-fn a_tree_comes_from_another_root_with_the_folders_above_it() {
+fn a_tree_comes_from_another_root_with_the_directories_above_it() {
     for host in fixtures() {
         let package = Fixture {
             root: Root::open(Path::new("/")).unwrap(),
@@ -302,7 +302,10 @@ fn a_tree_comes_from_another_root_with_the_folders_above_it() {
         assert_eq!(mode(host.path("var/lib/pkg")), 0o711);
 
         let missing = copy_tree(&package.root, &package.path("no"), &host.root, target);
-        let expected = format!("cannot open the folder {}: ", package.path("no").display());
+        let expected = format!(
+            "cannot open the directory {}: ",
+            package.path("no").display()
+        );
         assert!(missing.unwrap_err().to_string().starts_with(&expected));
     }
 }
@@ -327,7 +330,7 @@ fn a_deep_tree_needs_few_descriptors() {
         copied.unwrap();
         assert_eq!(read(root.host_path(deep.as_ref())), "deep");
     } else {
-        // The walk holds the folders it is below, for the sake of `..`.
+        // The walk holds the directories it is below, for the sake of `..`.
         let error = copied.unwrap_err().to_string();
         assert!(error.contains("/pkg/root_dir/d/d/"), "{error}");
         assert!(error.contains("Too many open files"), "{error}");
