@@ -1,67 +1,97 @@
-//! Who is compared, and how each is started.
+//! The contenders, and how each is started.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::json;
-
+use crate::Result;
+use crate::conmon;
 use crate::measure::Pipeline;
+use crate::package::{copy_program, run_step, write_config};
 use crate::roles::{COPY, MINIMAL, PRODUCE};
 
-/// One way to bring a program's output, with times, to a console and a log.
+/// One way to bring a program's output to a log, and mostly to a console too.
 pub struct Contender {
     pub name: &'static str,
-    /// What it puts where, for the tables.
-    pub does: &'static str,
-    /// The programs it is made of; none for those that are always there.
-    pub needs: &'static [&'static str],
-    /// Whether its stdout carries the output too, and not only its log.
+    /// Where it writes, and with which times; for the tables.
+    pub writes: &'static str,
+    pub kind: Kind,
+    /// The programs it consists of, if they have to be installed.
+    needs: &'static [&'static str],
+    /// Whether it brings the output to its stdout too, and not only to its log.
     pub has_console: bool,
-    start: fn(&Job<'_>) -> Pipeline,
+    start: fn(&Job<'_>) -> Result<Pipeline>,
 }
 
-/// What a contender is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Agent,
+    /// Does the same with the least possible work.
+    MinimalLoop,
+    /// Copies without times, with reads of a given length. The floor.
+    Copy,
+    Peer,
+}
+
+/// The task of a contender.
 pub struct Job<'a> {
     /// The agent's binary.
     pub agent: &'a Path,
-    /// A folder of its own for logs.
+    /// A directory of its own for logs.
     pub logs: &'a Path,
-    /// A folder of its own for what has to be executable.
+    /// A directory of its own for files that have to be executable.
     pub package: &'a Path,
-    /// What is to be written: arguments behind [`PRODUCE`].
+    /// The output to produce: the arguments that follow [`PRODUCE`].
     pub output: &'a [&'a str],
 }
 
 pub const AGENT: &str = "skyhook-agent";
+pub const MINIMAL_LOOP: &str = "minimal loop";
+/// Reads 8192 bytes at a time, as the agent's buffer limit has it.
+pub const COPY_8: &str = "copy 8 KiB";
+/// Reads 64 KiB at a time: as much as a pipe holds.
+pub const COPY_64: &str = "copy 64 KiB";
+pub const CONMON: &str = "conmon";
+pub const CONMON_CONSOLE: &str = "conmon + console";
 
-/// The agent first, then the two least loops, then what else there is.
+/// The agent first, then the loops that do the least possible, then the other tools.
 pub const ALL: &[Contender] = &[
     Contender {
         name: AGENT,
-        does: "both, ISO-8601, stderr apart, exit code",
+        writes: "both, ISO-8601, stderr apart, exit code",
+        kind: Kind::Agent,
         needs: &[],
         has_console: true,
         start: agent,
     },
     Contender {
-        name: "minimal loop",
-        does: "both, stamped as the agent does",
+        name: MINIMAL_LOOP,
+        writes: "both, stamped as the agent does",
+        kind: Kind::MinimalLoop,
         needs: &[],
         has_console: true,
-        start: |job| job.fed([job.this(&[MINIMAL]).arg(job.log())]),
+        start: |job| job.fed([job.this_binary(&[MINIMAL])?.arg(job.log())]),
     },
     Contender {
-        name: "unstamped copy",
-        does: "both, no time",
+        name: COPY_8,
+        writes: "both, no time",
+        kind: Kind::Copy,
         needs: &[],
         has_console: true,
-        start: |job| job.fed([job.this(&[COPY]).arg(job.log())]),
+        start: |job| job.fed([job.this_binary(&[COPY, "8192"])?.arg(job.log())]),
+    },
+    Contender {
+        name: COPY_64,
+        writes: "both, no time",
+        kind: Kind::Copy,
+        needs: &[],
+        has_console: true,
+        start: |job| job.fed([job.this_binary(&[COPY, "65536"])?.arg(job.log())]),
     },
     Contender {
         name: "ts | tee",
-        does: "both, ISO-8601",
+        writes: "both, ISO-8601",
+        kind: Kind::Peer,
         needs: &["ts", "tee"],
         has_console: true,
         start: |job| {
@@ -73,19 +103,20 @@ pub const ALL: &[Contender] = &[
     },
     Contender {
         name: "s6-log",
-        does: "both, ISO-8601",
+        writes: "both, ISO-8601",
+        kind: Kind::Peer,
         needs: &["s6-log"],
         has_console: true,
         start: |job| {
             let mut command = Command::new("s6-log");
-            job.fed([command
-                .args(["T", "1", "T", "n1000", "s268435455"])
-                .arg(job.logs)])
+            command.args(["T", "1", "T", "n1000", "s268435455"]);
+            job.fed([command.arg(job.logs)])
         },
     },
     Contender {
         name: "multilog",
-        does: "log only, TAI64N",
+        writes: "log only, TAI64N",
+        kind: Kind::Peer,
         needs: &["multilog"],
         has_console: false,
         start: |job| {
@@ -95,21 +126,31 @@ pub const ALL: &[Contender] = &[
     },
     Contender {
         name: "svlogd",
-        does: "log only, ISO-8601",
+        writes: "log only, ISO-8601",
+        kind: Kind::Peer,
         needs: &["svlogd"],
         has_console: false,
         start: |job| {
-            fs::write(job.logs.join("config"), "s0\nn0\n").unwrap();
+            fs::write(job.logs.join("config"), "s0\nn0\n")?;
             let mut command = Command::new("svlogd");
             job.fed([command.arg("-ttt").arg(job.logs)])
         },
     },
     Contender {
-        name: "conmon",
-        does: "log only, ISO-8601 once per read",
+        name: CONMON,
+        writes: "log only, ISO-8601 once per read",
+        kind: Kind::Peer,
         needs: &["conmon"],
         has_console: false,
-        start: conmon,
+        start: conmon::with_log,
+    },
+    Contender {
+        name: CONMON_CONSOLE,
+        writes: "both, ISO-8601 once per read in the log only",
+        kind: Kind::Peer,
+        needs: &["conmon"],
+        has_console: true,
+        start: conmon::with_log_and_console,
     },
 ];
 
@@ -117,143 +158,51 @@ impl Contender {
     /// The first of its programs that is not installed.
     pub fn missing(&self) -> Option<&'static str> {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let is_there =
+        let is_installed =
             |name: &&str| std::env::split_paths(&path).any(|dir| dir.join(name).exists());
-        self.needs.iter().copied().find(|name| !is_there(name))
+        self.needs.iter().copied().find(|name| !is_installed(name))
     }
 
-    pub fn pipeline(&self, job: &Job<'_>) -> Pipeline {
+    /// Prepares its files, and returns its processes ready to start.
+    pub fn pipeline(&self, job: &Job<'_>) -> Result<Pipeline> {
         (self.start)(job)
     }
 }
 
 impl Job<'_> {
-    fn log(&self) -> PathBuf {
+    pub fn log(&self) -> PathBuf {
         self.logs.join("current")
     }
 
-    fn this(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(std::env::current_exe().unwrap());
+    /// This binary, in the role that the arguments name.
+    pub fn this_binary(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = Command::new(std::env::current_exe()?);
         command.args(arguments);
-        command
+        Ok(command)
     }
 
-    /// The processes, with the output on their standard input.
-    fn fed<const N: usize>(&self, processes: [&mut Command; N]) -> Pipeline {
-        let mut producer = self.this(&[PRODUCE]);
+    /// These processes, with the output on the first one's standard input.
+    fn fed<const N: usize>(&self, processes: [&mut Command; N]) -> Result<Pipeline> {
+        let mut producer = self.this_binary(&[PRODUCE])?;
         producer.args(self.output);
-        Pipeline {
+        Ok(Pipeline {
             producer: Some(producer),
             processes: processes
                 .into_iter()
                 .map(|command| std::mem::replace(command, Command::new("")))
                 .collect(),
-        }
-    }
-
-    /// Copies this binary into the package, under a name of its own.
-    fn producer(&self, name: &str) -> PathBuf {
-        let path = self.package.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        if !path.exists() {
-            fs::copy(std::env::current_exe().unwrap(), &path).unwrap();
-        }
-        path
+        })
     }
 }
 
-fn agent(job: &Job<'_>) -> Pipeline {
-    job.producer("skyhook_dir/produce");
+/// `run-step` of a package whose one step produces the output.
+fn agent(job: &Job<'_>) -> Result<Pipeline> {
+    let this = std::env::current_exe()?;
+    copy_program(&this, &job.package.join("skyhook_dir/produce"))?;
     let arguments = [&[PRODUCE], job.output].concat();
-    write_config(job.package, &[("produce".to_owned(), arguments)]);
-    Pipeline {
+    write_config(job.package, &[("produce".to_owned(), arguments)])?;
+    Ok(Pipeline {
         producer: None,
         processes: vec![run_step(job.agent, job.logs, job.package)],
-    }
-}
-
-/// `run-step` of a package.
-pub fn run_step(agent: &Path, logs: &Path, package: &Path) -> Command {
-    let mut command = Command::new(agent);
-    command
-        .args(["run-step", "--log-dir"])
-        .arg(logs)
-        .arg(package);
-    command
-}
-
-/// A package whose apply steps are these programs with their arguments.
-pub fn write_config(package: &Path, steps: &[(String, Vec<&str>)]) {
-    let step = |path: &str, arguments: &[&str]| {
-        json!({
-            "name": path, "path": path, "arguments": arguments, "returncodes": [0],
-            "on_host": true, "idempotence": false, "upgrade_step": false,
-        })
-    };
-    let apply: Vec<_> = steps
-        .iter()
-        .map(|(path, arguments)| step(path, arguments))
-        .collect();
-    // Each wants a check, which is there and not run.
-    let checks: Vec<_> = steps
-        .iter()
-        .map(|(path, _)| {
-            let check = format!("{path}_check");
-            fs::write(package.join("skyhook_dir").join(&check), "").unwrap();
-            step(&check, &[])
-        })
-        .collect();
-    let config = json!({
-        "schema_version": "v1", "package_name": "compare", "package_version": "1.0.0",
-        "expected_config_files": [], "modes": { "apply": apply, "apply-check": checks },
-    });
-    fs::write(package.join("config.json"), config.to_string()).unwrap();
-}
-
-/// conmon without an engine: what it takes for a container runtime starts the
-/// producer and tells its process id.
-fn conmon(job: &Job<'_>) -> Pipeline {
-    let producer = job.producer("produce");
-    let runtime = job.package.join("runtime");
-    let script = format!(
-        "#!/bin/sh\n\
-         while [ \"$1\" != --pid-file ]; do shift; done\n\
-         '{}' {PRODUCE} {} &\n\
-         printf %s $! > \"$2\"\n",
-        producer.display(),
-        job.output.join(" ")
-    );
-    fs::write(&runtime, script).unwrap();
-    fs::set_permissions(&runtime, fs::Permissions::from_mode(0o755)).unwrap();
-    let mut log = std::ffi::OsString::from("k8s-file:");
-    log.push(job.log());
-    let mut command = Command::new("conmon");
-    command
-        .args([
-            "--sync",
-            "--full-attach",
-            "--no-sync-log",
-            "--cid",
-            "compare",
-            "--cuuid",
-            "compare",
-            "--name",
-            "compare",
-        ])
-        .arg("--runtime")
-        .arg(runtime)
-        .arg("--bundle")
-        .arg(job.package)
-        .arg("--container-pidfile")
-        .arg(job.package.join("pid"))
-        .arg("--conmon-pidfile")
-        .arg(job.package.join("conmon-pid"))
-        .arg("--exit-dir")
-        .arg(job.package)
-        .arg("--log-path")
-        .arg(log);
-    Pipeline {
-        producer: None,
-        processes: vec![command],
-    }
+    })
 }

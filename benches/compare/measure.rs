@@ -1,18 +1,26 @@
-//! Running a contender, and what that costs.
+//! Runs a pipeline of processes and measures what it costs.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
-/// What one run took.
+use crate::Result;
+
+/// A pipeline that runs longer than this is killed, and its contender is left out.
+const MOST_TIME: Duration = Duration::from_secs(300);
+
+/// The time that one run took.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cost {
     pub wall: Duration,
-    /// Processor time of the contender alone: not of what writes.
+    /// Processor time of the contender alone, without that of the step.
     pub user: Duration,
     pub system: Duration,
 }
@@ -23,136 +31,181 @@ impl Cost {
     }
 }
 
-/// Processes that are connected by pipes, the first first.
+/// Processes to connect by pipes, in the order of the data.
 pub struct Pipeline {
-    /// What writes, where the contender does not start it itself.
+    /// The process that writes; none if the contender starts it.
     pub producer: Option<Command>,
-    /// The contender's own.
+    /// The contender's own processes.
     pub processes: Vec<Command>,
 }
 
-/// A pipeline that runs.
+/// A pipeline that runs. Dropping it kills what still runs of it.
 pub struct Running {
     start: Instant,
     producer: Option<Child>,
-    pub processes: Vec<Child>,
+    processes: Vec<Child>,
+    /// Dropping it ends the thread that enforces [`MOST_TIME`].
+    watchdog: Option<Sender<()>>,
 }
 
 impl Pipeline {
-    /// Starts it; the last process's stdout goes to `stdout`.
-    pub fn start(self, stdout: Stdio) -> Running {
-        let start = Instant::now();
+    /// Starts the processes. The stdout of the last one goes to `stdout`.
+    pub fn start(self, stdout: Stdio) -> Result<Running> {
+        let mut running = Running {
+            start: Instant::now(),
+            producer: None,
+            processes: Vec::new(),
+            watchdog: None,
+        };
         let mut stdin = Stdio::null();
-        let producer = self.producer.map(|mut command| {
-            let mut producer = start_one(command.stdin(Stdio::null()).stdout(Stdio::piped()));
-            stdin = producer.stdout.take().unwrap().into();
-            producer
-        });
-        let mut processes = Vec::new();
+        if let Some(mut command) = self.producer {
+            let mut producer = spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
+            stdin = producer.stdout.take().map_or_else(Stdio::null, Stdio::from);
+            running.producer = Some(producer);
+        }
         let mut last_stdout = Some(stdout);
         let count = self.processes.len();
         for (i, mut command) in self.processes.into_iter().enumerate() {
-            command.stdin(stdin);
-            if i + 1 == count {
-                command.stdout(last_stdout.take().unwrap());
+            let stdout = if i + 1 == count {
+                last_stdout.take()
             } else {
-                command.stdout(Stdio::piped());
-            }
-            let mut process = start_one(&mut command);
-            // The last one's stays for who started it with a pipe.
+                None
+            };
+            command.stdin(stdin);
+            command.stdout(stdout.unwrap_or_else(Stdio::piped));
+            let mut process = spawn(&mut command)?;
             stdin = match process.stdout.take() {
                 Some(pipe) if i + 1 < count => pipe.into(),
+                // The last one's pipe is for the caller.
                 pipe => {
                     process.stdout = pipe;
                     Stdio::null()
                 }
             };
-            processes.push(process);
+            running.processes.push(process);
         }
-        Running {
-            start,
-            producer,
-            processes,
-        }
+        running.watch();
+        Ok(running)
     }
 }
 
-fn start_one(command: &mut Command) -> Child {
+fn spawn(command: &mut Command) -> Result<Child> {
+    let program = command.get_program().to_owned();
     command
         .spawn()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"))
+        .map_err(|error| format!("{}: {error}", program.display()).into())
 }
 
 impl Running {
-    /// Waits for its end.
-    pub fn finish(mut self) -> Cost {
-        let mut cost = Cost::default();
-        for process in &mut self.processes {
-            let (user, system) = times_at_exit(process);
-            cost.user += user;
-            cost.system += system;
-            let status = process.wait().unwrap();
-            // A pipe that is gone is how some of them end.
-            assert!(status.success() || status.signal() == Some(13), "{status}");
-        }
-        cost.wall = self.start.elapsed();
-        if let Some(mut producer) = self.producer {
-            assert!(producer.wait().unwrap().success());
-        }
-        cost
+    /// Starts the thread that kills the processes if they take too long.
+    fn watch(&mut self) {
+        let pids: Vec<u32> = self.processes.iter().map(Child::id).collect();
+        let (sender, receiver) = mpsc::channel();
+        self.watchdog = Some(sender);
+        thread::spawn(move || {
+            if receiver.recv_timeout(MOST_TIME) == Err(RecvTimeoutError::Timeout) {
+                for pid in pids {
+                    let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
+                }
+            }
+        });
     }
 
-    /// Waits for its end, looking at its memory all the while. Returns the most that
-    /// its processes had together, in KiB.
-    pub fn finish_watched(mut self) -> (Cost, u64) {
-        let mut peaks = vec![0; self.processes.len()];
-        while self.processes[0].try_wait().unwrap().is_none() {
-            for (process, peak) in self.processes.iter().zip(&mut peaks) {
-                *peak = peak_memory(process.id()).max(*peak);
-            }
-            std::thread::sleep(Duration::from_millis(2));
+    /// The read end of the last process's stdout, if it was started with a pipe.
+    pub fn take_stdout(&mut self) -> Result<std::process::ChildStdout> {
+        let last = self.processes.last_mut();
+        last.and_then(|process| process.stdout.take())
+            .ok_or_else(|| "its stdout is not a pipe".into())
+    }
+
+    /// Waits for the end. An error says how a process failed.
+    pub fn finish(mut self) -> Result<Cost> {
+        let mut cost = Cost::default();
+        for process in &self.processes {
+            let (user, system) = times_at_exit(process)?;
+            cost.user += user;
+            cost.system += system;
         }
-        let wall = self.start.elapsed();
+        cost.wall = self.start.elapsed();
+        // From here on the process ids may be used again, and are not to be killed.
+        self.watchdog = None;
+        if cost.wall >= MOST_TIME {
+            return Err(format!("it took more than {} s", MOST_TIME.as_secs()).into());
+        }
         for process in &mut self.processes {
-            process.wait().unwrap();
+            let status = process.wait()?;
+            // Some end by SIGPIPE when the process after them has ended.
+            if !status.success() && status.signal() != Some(Signal::SIGPIPE as i32) {
+                return Err(status.to_string().into());
+            }
         }
-        if let Some(mut producer) = self.producer {
-            producer.wait().unwrap();
+        if let Some(mut producer) = self.producer.take() {
+            let status = producer.wait()?;
+            if !status.success() {
+                return Err(format!("the process that writes: {status}").into());
+            }
         }
-        let cost = Cost {
-            wall,
-            ..Cost::default()
-        };
-        (cost, peaks.iter().sum())
+        Ok(cost)
+    }
+
+    /// Waits for the end and looks at the memory all the while. Returns the sum of
+    /// the peaks of its processes, in KiB.
+    pub fn finish_watched(self) -> Result<u64> {
+        let mut peaks = vec![0; self.processes.len()];
+        if let Some(first) = self.processes.first() {
+            let pid = pid_of(first);
+            let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
+            while waitid(Id::Pid(pid), flags)? == WaitStatus::StillAlive {
+                for (process, peak) in self.processes.iter().zip(&mut peaks) {
+                    *peak = peak_memory(process.id()).max(*peak);
+                }
+                thread::sleep(Duration::from_millis(2));
+            }
+        }
+        self.finish()?;
+        Ok(peaks.iter().sum())
     }
 }
 
-/// A process's own user and system time, taken when it has exited and before it is
-/// reaped: what it reaps itself is not in it.
-fn times_at_exit(process: &Child) -> (Duration, Duration) {
-    let pid = Pid::from_raw(process.id() as i32);
-    waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).unwrap();
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let (_, fields) = stat.rsplit_once(')').unwrap();
-    let ticks: Vec<f64> = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .map(|ticks| ticks.parse().unwrap())
-        .collect();
-    // Ticks are coarse, and there are always 100 of them in a second here; the
-    // scheduler's own count is exact and knows no such parts.
-    let ticked = (ticks[0] + ticks[1]).max(1.0);
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.watchdog = None;
+        for process in self.processes.iter_mut().chain(&mut self.producer) {
+            // Both do nothing to a process that `finish` has reaped.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+fn pid_of(process: &Child) -> Pid {
+    Pid::from_raw(process.id() as i32)
+}
+
+/// Waits for a process's exit. Returns its own user and system time, read before it
+/// is reaped, so that the times of its children are not in it.
+fn times_at_exit(process: &Child) -> Result<(Duration, Duration)> {
+    let pid = pid_of(process);
+    waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)?;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let mut ticks = fields.split_whitespace().skip(11).map(str::parse::<f64>);
+    let (Some(Ok(user)), Some(Ok(system))) = (ticks.next(), ticks.next()) else {
+        return Err(format!("/proc/{pid}/stat: expected times, got {stat:?}").into());
+    };
+    // Ticks are coarse: 100 in a second. The scheduler's own count is exact, but does
+    // not tell user time from system time.
+    let ticked = (user + system).max(1.0);
     let exact = fs::read_to_string(format!("/proc/{pid}/schedstat"))
         .ok()
         .and_then(|stat| stat.split_whitespace().next()?.parse().ok())
         .map(Duration::from_nanos);
     let total = exact.unwrap_or(Duration::from_secs_f64(ticked / 100.0));
-    let user = total.mul_f64(ticks[0] / ticked);
-    (user, total - user)
+    let user = total.mul_f64(user / ticked);
+    Ok((user, total - user))
 }
 
-/// The most memory that a process has had, in KiB; 0 where it has ended.
+/// The most memory that a process has had, in KiB; 0 if it has ended.
 fn peak_memory(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let peak = status

@@ -1,215 +1,99 @@
-//! What is measured.
-
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
+//! The parts of the comparison.
 
 use clap::ValueEnum;
 
-use crate::contenders::{ALL, Contender, Job};
-use crate::measure::{Cost, Running};
-use crate::report::{Report, Samples};
+use crate::bench::{Bench, MIB};
+use crate::streams::Stream;
 
-pub const MIB: usize = 1 << 20;
-
+// `scripts/compare` reads names and texts from here: each part has a doc comment of
+// one line, and its name.
 /// A part of the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Part {
     /// 256 MiB of 100-byte lines in big writes
+    #[value(name = "blocks")]
     Blocks,
-    /// 500,000 lines of 100 bytes, a write each
+    /// 500,000 lines of 100 bytes, one write for each
+    #[value(name = "lines")]
     Lines,
     /// 256 MiB of mixed UTF-8 in big writes
+    #[value(name = "utf-8")]
     Utf8,
     /// 256 MiB in lines of 1 MiB
+    #[value(name = "long-lines")]
     LongLines,
-    /// How long a line takes to appear
-    Delay,
-    /// Steps of `true`, one after another
-    Steps,
-    /// A whole run of the agent on one step
-    Apply,
-    /// From the start to the first byte
-    StartUp,
-    /// System calls of a read
-    PerRead,
-    /// How time and memory grow with the output
-    Output,
-    /// How the throughput depends on the length of lines
+    /// How throughput depends on the length of lines
+    #[value(name = "line-length")]
     LineLength,
+    /// How long a line takes to appear on the console and in the log
+    #[value(name = "delay")]
+    Delay,
+    /// The cost of a step of `true`, from 10 to 4,000 steps
+    #[value(name = "steps")]
+    Steps,
+    /// A whole run of the agent with one step
+    #[value(name = "apply")]
+    Apply,
+    /// From the start to the first byte of a step
+    #[value(name = "start-up")]
+    StartUp,
+    /// System calls for each 8 KiB of output
+    #[value(name = "per-read")]
+    PerRead,
+    /// How time and peak memory grow with the output
+    #[value(name = "memory")]
+    Memory,
 }
 
-/// What all parts share.
-pub struct Bench<'a> {
-    pub agent: PathBuf,
-    pub rounds: usize,
-    pub logs: &'a Path,
-    pub packages: &'a Path,
-    pub report: Report,
-}
-
-impl Bench<'_> {
-    /// Measures these parts; all where there is none.
-    pub fn run(&self, parts: &[Part]) {
-        self.say_where();
-        for part in Part::value_variants() {
-            if !parts.is_empty() && !parts.contains(part) {
-                continue;
-            }
-            match part {
-                Part::Blocks => self.blocks(),
-                Part::Lines => {
-                    let title = "500,000 lines of 100 bytes, a write each";
-                    self.streams(title, &["lines", "500000"], 500_000 * 100);
-                }
-                Part::Utf8 => {
-                    let title = "256 MiB of mixed UTF-8 in big writes";
-                    let len = (256 * MIB).to_string();
-                    self.streams(title, &["utf-8", &len], 256 * MIB);
-                }
-                Part::LongLines => {
-                    let (title, len) = ("256 MiB in lines of 1 MiB", (256 * MIB).to_string());
-                    self.streams(title, &["blocks", &MIB.to_string(), &len], 256 * MIB);
-                }
-                Part::Delay => self.delay(),
-                Part::Steps => self.steps(),
-                Part::Apply => self.apply(),
-                Part::StartUp => self.start_up(),
-                Part::PerRead => self.per_read(),
-                Part::Output => self.output(),
-                Part::LineLength => self.line_length(),
-            }
+/// Measures these parts, or all if none is named. Returns false if one could not be
+/// finished; the others are measured all the same.
+pub fn run(bench: &Bench<'_>, parts: &[Part]) -> bool {
+    let mut finished = true;
+    for part in Part::value_variants() {
+        if !parts.is_empty() && !parts.contains(part) {
+            continue;
         }
-    }
-
-    fn say_where(&self) {
-        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-        let cpuinfo = read("/proc/cpuinfo");
-        let models: Vec<&str> = cpuinfo
-            .lines()
-            .filter_map(|line| line.strip_prefix("model name")?.split_once(": "))
-            .map(|(_, model)| model)
-            .collect();
-        let size = fs::metadata(&self.agent).unwrap().len();
-        self.report.say(&format!(
-            "{} × {}, Linux {}; agent of {size} bytes; medians of {} rounds (three for \
-             one that takes over 5 s), quartiles in parentheses; console /dev/null, logs in {}.",
-            models.len(),
-            models.first().unwrap_or(&"?"),
-            read("/proc/sys/kernel/osrelease").trim(),
-            self.rounds,
-            self.logs.parent().unwrap().display(),
-        ));
-        for contender in ALL {
-            if let Some(program) = contender.missing() {
-                let name = contender.name;
-                self.report
-                    .say(&format!("{name} is missing: no {program} on PATH."));
-            }
-        }
-    }
-
-    /// Starts a contender in folders of its own, and removes its logs when `then`
-    /// has looked at them.
-    pub fn with<T>(
-        &self,
-        contender: &Contender,
-        output: &[&str],
-        stdout: Stdio,
-        then: impl FnOnce(Running, &Path) -> T,
-    ) -> T {
-        let logs = tempfile::tempdir_in(self.logs).unwrap();
-        let package = self.packages.join(contender.name.replace(" | ", "-"));
-        fs::create_dir_all(&package).unwrap();
-        let job = Job {
-            agent: &self.agent,
-            logs: logs.path(),
-            package: &package,
-            output,
+        let done = match part {
+            Part::Blocks => bench.stream(&Stream {
+                title: "256 MiB of 100-byte lines in big writes",
+                output: &["blocks", "100", &(256 * MIB).to_string()],
+                len: 256 * MIB,
+                part: *part,
+            }),
+            Part::Lines => bench.stream(&Stream {
+                title: "500,000 lines of 100 bytes, one write for each",
+                output: &["lines", "500000"],
+                len: 500_000 * 100,
+                part: *part,
+            }),
+            Part::Utf8 => bench.stream(&Stream {
+                title: "256 MiB of mixed UTF-8 in big writes",
+                output: &["utf-8", &(256 * MIB).to_string()],
+                len: 256 * MIB,
+                part: *part,
+            }),
+            Part::LongLines => bench.stream(&Stream {
+                title: "256 MiB in lines of 1 MiB",
+                output: &["blocks", &MIB.to_string(), &(256 * MIB).to_string()],
+                len: 256 * MIB,
+                part: *part,
+            }),
+            Part::LineLength => bench.line_length(),
+            Part::Delay => bench.delay(),
+            Part::Steps => bench.steps(),
+            Part::Apply => bench.apply(),
+            Part::StartUp => bench.start_up(),
+            Part::PerRead => bench.per_read(),
+            Part::Memory => bench.memory(),
         };
-        then(contender.pipeline(&job).start(stdout), logs.path())
-    }
-
-    pub fn cost(&self, contender: &Contender, output: &[&str], len: usize) -> Cost {
-        self.with(contender, output, Stdio::null(), |running, logs| {
-            let cost = running.finish();
-            let logged = len_below(logs);
-            if logged < len {
-                let name = contender.name;
-                self.report
-                    .say(&format!("{name} logged {logged} of {len} bytes."));
-            }
-            cost
-        })
-    }
-
-    /// Lets the contenders take turns. One without any cost is missing.
-    pub fn take_turns(
-        &self,
-        who: &[&'static Contender],
-        output: &[&str],
-        len: usize,
-    ) -> Vec<Costs> {
-        let mut all: Vec<Costs> = who.iter().map(|contender| Costs::of(contender)).collect();
-        for _ in 0..self.rounds {
-            for costs in &mut all {
-                if costs.contender.missing().is_none() && !costs.has_had_enough() {
-                    let cost = self.cost(costs.contender, output, len);
-                    costs.costs.push(cost);
-                }
-            }
-        }
-        all.retain(|costs| !costs.costs.is_empty());
-        all
-    }
-}
-
-/// What a contender took, round by round.
-pub struct Costs {
-    pub contender: &'static Contender,
-    pub costs: Vec<Cost>,
-}
-
-impl Costs {
-    fn of(contender: &'static Contender) -> Costs {
-        Costs {
-            contender,
-            costs: Vec::new(),
+        if let Err(error) = done {
+            finished = false;
+            let value = part.to_possible_value();
+            let name = value.as_ref().map_or("?", |value| value.get_name());
+            bench
+                .report
+                .say(&format!("\n{name} was not finished: {error}"));
         }
     }
-
-    /// Three turns do for one that takes this long.
-    fn has_had_enough(&self) -> bool {
-        self.costs.len() >= 3 && self.costs[0].wall > Duration::from_secs(5)
-    }
-
-    pub fn wall(&self) -> Samples {
-        Samples::seconds(self.costs.iter().map(|cost| cost.wall))
-    }
-
-    pub fn median(&self, of: impl Fn(&Cost) -> Duration) -> f64 {
-        Samples::seconds(self.costs.iter().map(of)).median()
-    }
-}
-
-/// The length of all files below a folder.
-fn len_below(dir: &Path) -> usize {
-    files_below(dir)
-        .iter()
-        .map(|file| fs::metadata(file).unwrap().len() as usize)
-        .sum()
-}
-
-pub fn files_below(dir: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.append(&mut files_below(&path));
-        } else {
-            files.push(path);
-        }
-    }
-    files
+    finished
 }

@@ -1,4 +1,4 @@
-//! Tables: medians, spreads, ratios.
+//! Writes the report: tables of medians and spreads.
 
 use std::cell::RefCell;
 use std::fs::{self, File};
@@ -6,42 +6,54 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The report as it grows, on stdout and in a file.
+use crate::Result;
+
+/// Writes the report, while it grows, to stdout and a file.
 pub struct Report {
     out: PathBuf,
     file: RefCell<File>,
 }
 
 impl Report {
-    pub fn new(out: &Path) -> Report {
-        fs::create_dir_all(out).unwrap();
-        let file = File::create(out.join("report.md")).unwrap();
-        Report {
+    /// Starts a report in this directory.
+    pub fn new(out: &Path) -> Result<Report> {
+        let create = || {
+            fs::create_dir_all(out)?;
+            File::create(out.join("report.md"))
+        };
+        let file = create().map_err(|error| format!("--out: {}: {error}", out.display()))?;
+        Ok(Report {
             out: out.to_owned(),
             file: RefCell::new(file),
-        }
+        })
     }
 
-    /// Where a plot of this name goes.
+    /// The path for a plot of this name.
     pub fn plot(&self, name: &str) -> PathBuf {
         self.out.join(format!("{name}.svg"))
     }
 
     pub fn say(&self, text: &str) {
-        println!("{text}");
-        writeln!(self.file.borrow_mut(), "{text}").unwrap();
+        // A reader of stdout that leaves early does not end the measurement.
+        let _ = writeln!(std::io::stdout(), "{text}");
+        if let Err(error) = writeln!(self.file.borrow_mut(), "{text}") {
+            eprintln!("compare: report.md: {error}");
+        }
     }
 
     pub fn heading(&self, text: &str) {
         self.say(&format!("\n### {text}\n"));
     }
 
-    /// A Markdown table; numbers to the right.
+    /// Writes a Markdown table, with columns of numbers aligned to the right.
     pub fn table(&self, header: &[&str], rows: &[Vec<String>]) {
         let is_number = |cell: &str| cell.starts_with(|c: char| c.is_ascii_digit() || c == '-');
         let rule: Vec<&str> = (0..header.len())
             .map(|i| {
-                let mut cells = rows.iter().filter_map(|row| row.get(i));
+                let mut cells = rows
+                    .iter()
+                    .filter_map(|row| row.get(i))
+                    .filter(|cell| !cell.is_empty());
                 if cells.all(|cell| is_number(cell)) {
                     "---:"
                 } else {
@@ -58,12 +70,12 @@ impl Report {
     }
 }
 
-/// What was measured in every round.
+/// Measurements of one thing, sorted.
 #[derive(Clone, Debug)]
 pub struct Samples(Vec<f64>);
 
 impl Samples {
-    /// The order does not matter; there has to be one.
+    /// Takes the measurements in any order. There has to be at least one.
     pub fn new(mut samples: Vec<f64>) -> Samples {
         samples.sort_by(f64::total_cmp);
         Samples(samples)
@@ -87,7 +99,7 @@ impl Samples {
         self.quantile(1.0)
     }
 
-    /// Median and quartiles, each times `scale`.
+    /// Writes median and quartiles, each times `scale`.
     pub fn spread(&self, scale: f64) -> String {
         let [low, median, high] =
             [0.25, 0.5, 0.75].map(|share| digits(self.quantile(share) * scale));
@@ -95,7 +107,7 @@ impl Samples {
     }
 }
 
-/// A number with three digits that count.
+/// Writes a number with three significant digits.
 pub fn digits(number: f64) -> String {
     match number.abs() {
         n if n >= 100.0 => format!("{number:.0}"),

@@ -1,44 +1,57 @@
-//! What this binary does when it is started to take part: the step whose output is
-//! measured, and two loops that do the least possible.
+//! Plays the roles for which the harness starts this binary: the step whose output is
+//! measured, the loops that do the least possible, and conmon's client.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use skyhook_agent::settings::DEFAULT_BUFFER_LIMIT;
 use skyhook_agent::stamp::{Clock, Stamper, SystemClock};
 
-/// The first argument of a step.
+use crate::Result;
+use crate::conmon;
+
+/// The first argument of the step that writes.
 pub const PRODUCE: &str = "produce";
 /// Reads, stamps and writes, blocking.
 pub const MINIMAL: &str = "minimal";
 /// Reads and writes.
 pub const COPY: &str = "copy";
+/// Writes what conmon sends to its attach socket.
+pub const ATTACH: &str = "attach";
 
-/// What is written by one call in big writes.
+/// The length of one write in big writes.
 const BLOCK_LEN: usize = 1 << 20;
 
-/// Plays the role that the arguments name; false where they name none.
+/// Plays the role that the arguments name; returns false if they name none.
 pub fn play(arguments: &[String]) -> bool {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match arguments[..] {
-        [PRODUCE, "blocks", line_len, len] => {
-            let line_len: usize = line_len.parse().unwrap();
-            blocks(&line_of(line_len), len.parse().unwrap());
-        }
+    let done = match arguments[..] {
+        [PRODUCE, "blocks", line_len, len] => blocks(&line_of(number(line_len)), number(len)),
         [PRODUCE, "utf-8", len] => {
             let line = "Größe 12 µm, 温度 41 °C, Straße ➜ ok: plain words up to the end of the line here\n";
-            blocks(line.as_bytes(), len.parse().unwrap());
+            blocks(line.as_bytes(), number(len))
         }
-        [PRODUCE, "lines", count] => lines(count.parse().unwrap()),
-        [PRODUCE, "ticks", count] => ticks(count.parse().unwrap()),
-        [PRODUCE, "one"] => io::stdout().write_all(b"one\n").unwrap(),
+        [PRODUCE, "lines", count] => lines(number(count)),
+        [PRODUCE, "ticks", count] => ticks(number(count)),
+        [PRODUCE, "one"] => io::stdout().write_all(b"one\n").map_err(Into::into),
         [MINIMAL, log] => minimal(log),
-        [COPY, log] => copy(log),
+        [COPY, read_len, log] => copy(number(read_len), log),
+        [ATTACH, bundle] => conmon::attach(bundle),
         _ => return false,
+    };
+    if let Err(error) = done {
+        eprintln!("compare {}: {error}", arguments.join(" "));
+        std::process::exit(1);
     }
     true
+}
+
+/// The harness gives numbers only.
+fn number(text: &str) -> usize {
+    text.parse()
+        .unwrap_or_else(|_| panic!("{text:?}: expected a number"))
 }
 
 fn line_of(len: usize) -> Vec<u8> {
@@ -47,82 +60,104 @@ fn line_of(len: usize) -> Vec<u8> {
     line
 }
 
-/// Big writes of whole lines, `len` bytes or somewhat more.
-fn blocks(line: &[u8], len: usize) {
+/// Big writes of whole lines, of `len` bytes or somewhat more.
+fn blocks(line: &[u8], len: usize) -> Result<()> {
     let block = line.repeat(BLOCK_LEN.div_ceil(line.len()));
     let mut stdout = io::stdout().lock();
-    // Past the buffer, which would look for newlines.
     for _ in 0..len.div_ceil(block.len()) {
-        write_all(&block, &mut stdout);
+        write_all(&block, &mut stdout)?;
     }
+    Ok(())
 }
 
 /// One write for each line.
-fn lines(count: usize) {
+fn lines(count: usize) -> Result<()> {
     let line = line_of(100);
     let mut stdout = io::stdout().lock();
     for _ in 0..count {
-        write_all(&line, &mut stdout);
+        write_all(&line, &mut stdout)?;
     }
+    Ok(())
 }
 
-fn write_all(bytes: &[u8], stdout: &mut io::StdoutLock<'_>) {
+/// Writes to the descriptor itself: the buffer of stdout would look for newlines.
+pub fn write_all(bytes: &[u8], stdout: &mut io::StdoutLock<'_>) -> Result<()> {
     let mut rest = bytes;
     while !rest.is_empty() {
-        let len = nix::unistd::write(&mut *stdout, rest).unwrap();
+        let len = nix::unistd::write(&mut *stdout, rest)?;
         rest = &rest[len..];
     }
+    Ok(())
 }
 
-/// A line every millisecond that says when it was written; after a moment in which
-/// the other side can get ready.
-fn ticks(count: u32) {
+/// One line every millisecond that says when it was written. Waits a moment first, so
+/// that the reader is ready.
+fn ticks(count: usize) -> Result<()> {
     std::thread::sleep(Duration::from_millis(500));
     let start = now();
     let mut stdout = io::stdout().lock();
     for tick in 1..=count {
-        let at = start + Duration::from_millis(1) * tick;
+        let at = start + Duration::from_millis(tick as u64);
         std::thread::sleep(at.saturating_sub(now()));
         let line = format!("tick={};\n", now().as_nanos());
-        write_all(line.as_bytes(), &mut stdout);
+        write_all(line.as_bytes(), &mut stdout)?;
     }
+    Ok(())
 }
 
 /// The time of a clock that all processes share.
 pub fn now() -> Duration {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap().into()
+    clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .expect("every Linux has a monotonic clock")
+        .into()
 }
 
-fn minimal(log: &str) {
+fn minimal(log: &str) -> Result<()> {
     let clock = SystemClock::default();
     let mut stamper = Stamper::new("[out]");
     let mut stamped = Vec::new();
-    for_each_read(log, |read, write| {
+    let mut sinks = Sinks::open(log)?;
+    for_each_read(DEFAULT_BUFFER_LIMIT.get(), |read| {
         stamped.clear();
         stamper.stamp(read, clock.local(), &mut stamped);
-        write(&stamped);
-    });
+        sinks.write(&stamped)
+    })
 }
 
-fn copy(log: &str) {
-    for_each_read(log, |read, write| write(read));
+fn copy(read_len: usize, log: &str) -> Result<()> {
+    let mut sinks = Sinks::open(log)?;
+    for_each_read(read_len, |read| sinks.write(read))
 }
 
-fn for_each_read(log: &str, mut on_read: impl FnMut(&[u8], &mut dyn FnMut(&[u8]))) {
-    let mut log = File::create(log).unwrap();
-    let mut stdin = io::stdin().lock();
-    let mut stdout = io::stdout().lock();
-    let mut write = |bytes: &[u8]| {
-        write_all(bytes, &mut stdout);
-        log.write_all(bytes).unwrap();
-    };
-    let mut buffer = vec![0; DEFAULT_BUFFER_LIMIT.get()];
+/// The console and the log.
+struct Sinks {
+    stdout: io::StdoutLock<'static>,
+    log: File,
+}
+
+impl Sinks {
+    fn open(log: &str) -> Result<Sinks> {
+        Ok(Sinks {
+            stdout: io::stdout().lock(),
+            log: File::create(log)?,
+        })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        write_all(bytes, &mut self.stdout)?;
+        self.log.write_all(bytes)?;
+        Ok(())
+    }
+}
+
+/// Reads the descriptor itself: the buffer of stdin would read ahead.
+fn for_each_read(read_len: usize, mut on_read: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let stdin = io::stdin().lock();
+    let mut buffer = vec![0; read_len];
     loop {
-        match nix::unistd::read(&stdin, &mut buffer).unwrap() {
-            0 => break,
-            len => on_read(&buffer[..len], &mut write),
+        match nix::unistd::read(&stdin, &mut buffer)? {
+            0 => return Ok(()),
+            len => on_read(&buffer[..len])?,
         }
     }
-    // Nothing was read ahead.
-    assert_eq!(stdin.read(&mut buffer).unwrap(), 0);
 }

@@ -1,139 +1,178 @@
-//! Output and how long it takes: throughput, growth.
+//! Measures output and how long it takes.
 
-use std::process::Stdio;
-
-use crate::contenders::ALL;
+use crate::Result;
+use crate::bench::{Bench, MIB, Measured, find};
+use crate::contenders::{
+    AGENT, CONMON, CONMON_CONSOLE, COPY_8, COPY_64, Contender, Kind, MINIMAL_LOOP,
+};
 use crate::measure::Cost;
-use crate::parts::{Bench, Costs, MIB};
+use crate::parts::Part;
 use crate::plots;
 use crate::report::digits;
+use crate::targets::Target;
+
+/// One part in which all contenders bring the same output.
+pub struct Stream<'a> {
+    pub title: &'a str,
+    /// The arguments of the producer.
+    pub output: &'a [&'a str],
+    /// How many bytes that is.
+    pub len: usize,
+    pub part: Part,
+}
+
+/// A column of a table: its header, and its cell for a contender.
+type Column<'a> = (String, Box<dyn Fn(&Measured) -> String + 'a>);
 
 impl Bench<'_> {
-    pub fn blocks(&self) {
-        let len = (256 * MIB).to_string();
-        let title = "256 MiB of 100-byte lines in big writes";
-        let costs = self.streams(title, &["blocks", "100", &len], 256 * MIB);
-        let bars: Vec<(&str, f64)> = costs
-            .iter()
-            .map(|costs| (costs.contender.name, 256.0 / costs.wall().median()))
-            .collect();
-        plots::throughput(&self.report.plot("throughput"), &bars);
-    }
-
-    pub fn streams(&self, title: &str, output: &[&str], len: usize) -> Vec<Costs> {
-        self.report.heading(title);
-        let all: Vec<_> = ALL.iter().collect();
-        let all = self.take_turns(&all, output, len);
-        let agent = all[0].wall().median();
-        let minimal = &all[1];
-        let rows: Vec<Vec<String>> = all
-            .iter()
-            .map(|costs| {
-                let wall = costs.wall();
-                vec![
-                    costs.contender.name.to_owned(),
-                    costs.contender.does.to_owned(),
-                    wall.spread(1e3),
-                    digits(len as f64 / MIB as f64 / wall.median()),
-                    digits(wall.median() / agent),
-                    digits(costs.median(|cost| cost.user) * 1e3),
-                    digits(costs.median(|cost| cost.system) * 1e3),
-                    digits(costs.median(Cost::cpu) / minimal.median(Cost::cpu)),
-                ]
-            })
-            .collect();
-        let header = [
-            "",
-            "writes",
-            "wall ms",
-            "MiB/s",
-            "wall / agent",
-            "user ms",
-            "system ms",
-            "CPU / minimal",
-        ];
+    pub fn stream(&self, stream: &Stream<'_>) -> Result<()> {
+        self.report.heading(stream.title);
+        // With small writes, a loop that reads faster finds less in each read, and
+        // pays for more reads. There a longer buffer changes nothing.
+        let contenders = self
+            .contenders()
+            .filter(|one| stream.part != Part::Lines || one.name != COPY_64);
+        let all = self.measure(contenders, stream.output, stream.len);
+        let columns = columns(&all, stream.len)?;
+        let header: Vec<&str> = columns.iter().map(|(header, _)| header.as_str()).collect();
+        let row = |one: &Measured| columns.iter().map(|(_, cell)| cell(one)).collect();
+        let rows: Vec<Vec<String>> = all.iter().map(row).collect();
         self.report.table(&header, &rows);
-        all
+        if stream.part == Part::Blocks {
+            let rate = |one: &Measured| stream.len as f64 / MIB as f64 / one.wall().median();
+            let bars: Vec<(&str, f64)> = all
+                .iter()
+                .map(|one| (one.contender.name, rate(one)))
+                .collect();
+            plots::throughput(&self.report.plot("throughput"), &bars)?;
+        }
+        self.note_targets(stream.part, &all)
     }
 
-    pub fn line_length(&self) {
+    fn note_targets(&self, part: Part, all: &[Measured]) -> Result<()> {
+        let agent = find(all, AGENT)?;
+        let wall = agent.wall().median();
+        if part == Part::Lines
+            && let Ok(minimal) = find(all, MINIMAL_LOOP)
+        {
+            let ratio = agent.median(Cost::cpu) / minimal.median(Cost::cpu);
+            self.targets.note(Target::LinesCpu, ratio, "");
+        }
+        if !matches!(part, Part::Blocks | Part::Utf8) {
+            return Ok(());
+        }
+        // How many times longer this contender takes than the agent.
+        let lead = |one: &Measured| one.wall().median() / wall;
+        for (name, target) in [
+            (COPY_8, Target::Copy8(part)),
+            (COPY_64, Target::Copy64(part)),
+        ] {
+            if let Ok(copy) = find(all, name) {
+                self.targets.note(target, 1.0 / lead(copy), "");
+            }
+        }
+        for (name, target) in [
+            (CONMON_CONSOLE, Target::ConmonConsole(part)),
+            (CONMON, Target::Conmon(part)),
+        ] {
+            if let Ok(conmon) = find(all, name) {
+                self.targets.note(target, lead(conmon), "");
+            }
+        }
+        let writes_both = |one: &&Contender| one.kind == Kind::Peer && one.has_console;
+        let nearest = all
+            .iter()
+            .filter(|one| writes_both(&one.contender) && one.contender.name != CONMON_CONSOLE)
+            .min_by(|a, b| lead(a).total_cmp(&lead(b)));
+        if let Some(nearest) = nearest {
+            let name = nearest.contender.name;
+            self.targets.note(Target::Peers(part), lead(nearest), name);
+        }
+        Ok(())
+    }
+
+    pub fn line_length(&self) -> Result<()> {
         self.report
             .heading("64 MiB in lines of different length, big writes");
         let mut rows = Vec::new();
         for line_len in [10, 30, 100, 1_000, 10_000, 100_000, 1_000_000] {
             let (line, len) = (line_len.to_string(), (64 * MIB).to_string());
-            let who = [&ALL[0], &ALL[1], &ALL[2]];
-            let all = self.take_turns(&who, &["blocks", &line, &len], 64 * MIB);
-            let median = |i: usize| all[i].wall().median();
-            rows.push(vec![
-                line,
-                digits(64.0 / median(0)),
-                digits(64.0 / median(1)),
-                digits(64.0 / median(2)),
-                digits(median(0) / median(1)),
-                digits(median(0) / median(2)),
-            ]);
+            let loops = self.contenders().filter(|one| one.kind != Kind::Peer);
+            let all = self.measure(loops, &["blocks", &line, &len], 64 * MIB);
+            let mut walls = Vec::new();
+            for name in [AGENT, MINIMAL_LOOP, COPY_8, COPY_64] {
+                walls.push(find(&all, name)?.wall().median());
+            }
+            let rates = walls.iter().map(|wall| digits(64.0 / wall));
+            let ratios = walls[1..].iter().map(|wall| digits(walls[0] / wall));
+            rows.push([line].into_iter().chain(rates).chain(ratios).collect());
         }
         let header = [
             "bytes per line",
             "agent MiB/s",
             "minimal MiB/s",
-            "copy MiB/s",
+            "copy 8 KiB MiB/s",
+            "copy 64 KiB MiB/s",
             "agent / minimal",
-            "agent / copy",
+            "agent / copy 8 KiB",
+            "agent / copy 64 KiB",
         ];
         self.report.table(&header, &rows);
+        Ok(())
     }
+}
 
-    pub fn output(&self) {
-        self.report
-            .heading("Time and memory against output, 100-byte lines in big writes");
-        let mut rows = Vec::new();
-        let mut peaks = Vec::new();
-        for mib in [1, 4, 16, 64, 256, 1024] {
-            let len = (mib * MIB).to_string();
-            let output = ["blocks", "100", &len];
-            let costs: Vec<Cost> = (0..self.rounds.min(5))
-                .map(|_| self.cost(&ALL[0], &output, mib * MIB))
-                .collect();
-            let costs = Costs {
-                contender: &ALL[0],
-                costs,
-            };
-            let (_, peak) = self.with(&ALL[0], &output, Stdio::null(), |running, _| {
-                running.finish_watched()
-            });
-            peaks.push((mib as f64, peak as f64 / 1024.0));
-            rows.push(vec![
-                mib.to_string(),
-                digits(costs.wall().median() * 1e3),
-                digits(costs.median(Cost::cpu) * 1e3),
-                digits(mib as f64 / costs.wall().median()),
-                peak.to_string(),
-            ]);
-        }
-        self.report.table(
-            &[
-                "output MiB",
-                "wall ms",
-                "CPU ms",
-                "MiB/s",
-                "peak memory KiB",
-            ],
-            &rows,
-        );
-        plots::memory(&self.report.plot("memory"), &peaks);
-
-        self.report.heading("Peak memory at 256 MiB");
-        let len = (256 * MIB).to_string();
-        let mut rows = Vec::new();
-        for contender in ALL.iter().filter(|contender| contender.missing().is_none()) {
-            let output = ["blocks", "100", &len];
-            let (_, peak) = self.with(contender, &output, Stdio::null(), |running, _| {
-                running.finish_watched()
-            });
-            rows.push(vec![contender.name.to_owned(), peak.to_string()]);
-        }
-        self.report.table(&["", "KiB"], &rows);
+/// The columns of a table of contenders. Times are relative to the agent and to each
+/// of the loops that was measured.
+fn columns(all: &[Measured], len: usize) -> Result<Vec<Column<'static>>> {
+    let wall = |one: &Measured| one.wall().median();
+    let cpu = |one: &Measured| one.median(Cost::cpu);
+    let copies = || all.iter().filter(|one| one.contender.kind == Kind::Copy);
+    let agent = wall(find(all, AGENT)?);
+    let mut columns: Vec<Column<'static>> = vec![
+        (String::new(), Box::new(|one| one.contender.name.to_owned())),
+        (
+            "writes".to_owned(),
+            Box::new(|one| one.contender.writes.to_owned()),
+        ),
+        ("wall ms".to_owned(), Box::new(|one| one.wall().spread(1e3))),
+        (
+            "MiB/s".to_owned(),
+            Box::new(move |one| digits(len as f64 / MIB as f64 / wall(one))),
+        ),
+        (
+            "wall / agent".to_owned(),
+            Box::new(move |one| digits(wall(one) / agent)),
+        ),
+    ];
+    for copy in copies() {
+        let of_copy = wall(copy);
+        columns.push((
+            format!("wall / {}", copy.contender.name),
+            Box::new(move |one| digits(wall(one) / of_copy)),
+        ));
     }
+    columns.push((
+        "user ms".to_owned(),
+        Box::new(|one| digits(one.median(|cost| cost.user) * 1e3)),
+    ));
+    columns.push((
+        "system ms".to_owned(),
+        Box::new(|one| digits(one.median(|cost| cost.system) * 1e3)),
+    ));
+    let minimal = all
+        .iter()
+        .filter(|one| one.contender.kind == Kind::MinimalLoop);
+    for floor in minimal.chain(copies()) {
+        let of_floor = cpu(floor);
+        let name = match floor.contender.kind {
+            Kind::MinimalLoop => "minimal",
+            _ => floor.contender.name,
+        };
+        columns.push((
+            format!("CPU / {name}"),
+            Box::new(move |one| digits(cpu(one) / of_floor)),
+        ));
+    }
+    Ok(columns)
 }
