@@ -1,5 +1,5 @@
-//! The stamper alone, by content, line length and read limit. Throughput counts
-//! the bytes that go in.
+//! Measures the stamper alone, by content, line length and buffer limit. Throughput
+//! counts the bytes that go in.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -8,16 +8,16 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use skyhook_agent::stamp::Stamper;
 use time::{Date, Month, PrimitiveDateTime, Time};
 
-/// 20 bytes each, which divides every line length. The last is a space: it gives
-/// way to the newline, and no character is cut.
+/// Texts of 20 bytes, which divides every line length. The last byte is a space, and is
+/// replaced by the newline: so no character is cut.
 const CONTENTS: [(&str, &[u8]); 3] = [
     ("ascii", b"the quick brown fox "),
     ("utf-8", "Größe in 東京:5 ".as_bytes()),
-    // Two bytes of it are invalid as UTF-8.
+    // Two of these bytes are not valid UTF-8.
     ("latin-1", b"une facture r\xe9gl\xe9e. "),
 ];
 const LINE_LENGTHS: [usize; 3] = [20, 100, 1000];
-const READ_LIMITS: [usize; 3] = [1 << 10, 8 << 10, 64 << 10];
+const BUFFER_LIMITS: [usize; 3] = [1 << 10, 8 << 10, 64 << 10];
 
 const INPUT_LEN: usize = 1 << 20;
 
@@ -40,7 +40,7 @@ fn stamper(criterion: &mut Criterion) {
         for line_len in LINE_LENGTHS {
             let input = lines(text, line_len);
             group.throughput(Throughput::Bytes(input.len() as u64));
-            for limit in READ_LIMITS {
+            for limit in BUFFER_LIMITS {
                 let name = format!("{content}, lines of {line_len}");
                 let id = BenchmarkId::new(name, format!("reads of {limit}"));
                 group.bench_function(id, |bencher| {
@@ -60,7 +60,7 @@ fn stamper(criterion: &mut Criterion) {
     }
 }
 
-/// About [`INPUT_LEN`] bytes of lines of `line_len` bytes, newline included.
+/// Returns about [`INPUT_LEN`] bytes, in lines of `line_len` bytes with their newline.
 fn lines(text: &[u8], line_len: usize) -> Vec<u8> {
     let mut line = text.repeat(line_len / text.len());
     line.pop();

@@ -1,15 +1,16 @@
-//! A step's output from its pipe to the console and the log: the agent's whole
-//! loop beside the least that could do the same work.
+//! Measures how a step's output gets from its pipe to the console and the log: the
+//! agent's loop, and loops that do the least possible.
 //!
-//! - `whole`: [`Runner::tee`], as a step is run.
-//! - `minimal`: one blocking read, a stamp, two writes, and again. It knows
-//!   neither stderr nor cancellations, nor when the child exits.
+//! - `whole`: [`Runner::tee`], as the agent runs a step.
+//! - `minimal`: one blocking read, a stamp, two writes, and again. It does not handle
+//!   stderr or cancellation, and does not notice when the child exits.
 //! - `copy`: the same without the stamp.
 //!
-//! The console is /dev/null, the log a file or /dev/null. The child is this
-//! binary again, in place of `skyhook-agent chroot-exec`.
+//! The console is /dev/null, the log a file or /dev/null. The child is this binary,
+//! in place of `skyhook-agent chroot-exec`.
 //!
-//! Ratios, of whole processes that take turns, are what `compare` is for.
+//! To compare the agent with other tools, use `compare`: there, whole processes take
+//! turns.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -30,10 +31,10 @@ use skyhook_agent::stamp::{Clock, Stamper, SystemClock};
 const LINE_LEN: usize = 100;
 const LINES_PER_WRITE: usize = 10_000;
 const WRITES: usize = 64;
-/// What the child writes: 64 MB.
+/// The length of the child's output: 64 MB.
 const OUTPUT_LEN: usize = LINE_LEN * LINES_PER_WRITE * WRITES;
 
-/// Brings the child's stdout to the console and the log.
+/// A function that brings the child's stdout to the console and the log.
 type Contender = fn(&mut Console, Sink);
 
 const CONTENDERS: [(&str, Contender); 3] = [("whole", whole), ("minimal", minimal), ("copy", copy)];
@@ -55,7 +56,7 @@ fn main() {
     criterion.final_summary();
 }
 
-/// The child: cheap, so that the reading side is what is measured.
+/// Plays the child. It writes a lot at once, so that the reading side takes the time.
 fn produce() {
     let mut line = [b'x'; LINE_LEN];
     line[LINE_LEN - 1] = b'\n';
@@ -127,7 +128,7 @@ fn write(console: &mut Console, log: &mut Sink, bytes: &[u8]) {
     assert_eq!(log.write(bytes), None);
 }
 
-/// How long one run takes, opening and emptying the log left out.
+/// Returns how long one run takes, without opening and truncating the log.
 fn time(contender: Contender, log: &Path) -> Duration {
     let open = |path: &Path| Sink::file(path, File::create(path).unwrap());
     let mut console = Console {
