@@ -1,21 +1,24 @@
-//! What the tests share: commands run through the library with the fake
-//! chroot-exec, packages run through the real binary, clocks, goldens.
+//! What the tests share. Each file here has one job; this one has the library's
+//! commands, run with the fake chroot-exec.
 
 // Each test file uses its part of this.
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(dead_code, missing_docs, unreachable_pub, unused_imports)]
 // Years and the like fit. What is written to stderr passes the test harness by.
 #![allow(clippy::cast_possible_truncation, clippy::explicit_write)]
 
+pub mod clock;
+pub mod files;
+pub mod golden;
 pub mod node;
+pub mod process;
+pub mod skip;
+pub mod text;
 
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
+use std::process::Command;
 use std::rc::Rc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -23,7 +26,6 @@ use std::time::Duration;
 use nix::sys::pthread::{Pthread, pthread_kill, pthread_self};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
-use nix::unistd::Pid;
 use skyhook_agent::exec::tee::{self, Logs, Runner};
 use skyhook_agent::output::{Console, Sink};
 use skyhook_agent::package::{Idempotence, Step};
@@ -31,45 +33,13 @@ use skyhook_agent::reactor;
 use skyhook_agent::stamp::{Clock, SystemClock};
 use skyhook_agent::system::cancel::Cancellation;
 use tempfile::TempDir;
-use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time};
 
-/// The real binary, without any of the agent's variables.
-pub fn agent() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_skyhook-agent"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("SKYHOOK_") {
-            command.env_remove(name);
-        }
-    }
-    command
-}
-
-/// `command`, started by a shell that first does `prelude`.
-pub fn after(prelude: &str, command: &Command) -> Command {
-    let mut sh = Command::new("/bin/sh");
-    sh.args(["-c", &format!("{prelude}; exec \"$@\""), "sh"])
-        .arg(command.get_program())
-        .args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => sh.env(name, value),
-            None => sh.env_remove(name),
-        };
-    }
-    sh
-}
-
-/// Fills `root` with what a script needs as its root: /bin/sh and what it loads.
-pub fn fill_root(root: &Path) {
-    let copied = Command::new("/bin/sh")
-        .args([
-            "-c",
-            "cp -L --parents /bin/sh $(ldd /bin/sh | grep -o '/[^ ]*') \"$0\"",
-        ])
-        .arg(root)
-        .status();
-    assert!(copied.unwrap().success());
-}
+pub use clock::{TestClock, parse_time};
+pub use files::{log_in, names, set_mode, write_script};
+pub use golden::golden;
+pub use process::{after, agent, fill_root, full_device, is_root, pid};
+pub use skip::skipped;
+pub use text::{assert_says, stderr, stdout, unstamp};
 
 /// The scripted stand-in for `skyhook-agent chroot-exec`.
 pub fn fake_chroot_exec() -> PathBuf {
@@ -87,85 +57,6 @@ pub fn fake_chroot_exec() -> PathBuf {
         "missing or old: cargo build --examples"
     );
     fake
-}
-
-/// Says on the real stderr, past the test harness, that a test did not run.
-pub fn skipped(test: &str, why: &str) {
-    writeln!(io::stderr(), "skipped: {test}: {why}").unwrap();
-}
-
-/// A child's process id, to signal it by.
-pub fn pid(child: &Child) -> Pid {
-    Pid::from_raw(child.id().try_into().unwrap())
-}
-
-pub fn is_root() -> bool {
-    nix::unistd::geteuid().is_root()
-}
-
-/// A golden file's cases.
-pub fn golden(name: &str) -> Vec<serde_json::Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("testdata/goldens")
-        .join(name);
-    let json = fs::read(&path).unwrap();
-    let golden: serde_json::Value = serde_json::from_slice(&json).unwrap();
-    golden["cases"].as_array().unwrap().clone()
-}
-
-/// `2026-05-02T21:51:23.456789`, or the same without a fraction.
-pub fn parse_time(text: &str) -> PrimitiveDateTime {
-    let number = |range: std::ops::Range<usize>| text[range].parse::<u32>().unwrap();
-    let month = Month::try_from(number(5..7) as u8).unwrap();
-    let date = Date::from_calendar_date(number(0..4) as i32, month, number(8..10) as u8);
-    let micro = text
-        .get(20..)
-        .map_or(0, |fraction| fraction.parse().unwrap());
-    let (hour, minute, second) = (number(11..13), number(14..16), number(17..19));
-    let time = Time::from_hms_micro(hour as u8, minute as u8, second as u8, micro);
-    PrimitiveDateTime::new(date.unwrap(), time.unwrap())
-}
-
-/// A clock that stands still but when it is read from a list, or slept on.
-#[derive(Debug)]
-pub struct TestClock {
-    utc: Cell<OffsetDateTime>,
-    /// What `local` returns, one by one; then UTC.
-    local: RefCell<std::vec::IntoIter<PrimitiveDateTime>>,
-    pub slept: Cell<Duration>,
-}
-
-impl TestClock {
-    pub fn at(utc: &str) -> TestClock {
-        TestClock {
-            utc: Cell::new(parse_time(utc).assume_utc()),
-            local: RefCell::default(),
-            slept: Cell::default(),
-        }
-    }
-
-    pub fn local_times(times: Vec<PrimitiveDateTime>) -> TestClock {
-        let clock = TestClock::at("2026-05-02T21:51:23");
-        clock.local.replace(times.into_iter());
-        clock
-    }
-}
-
-impl Clock for TestClock {
-    fn utc(&self) -> OffsetDateTime {
-        self.utc.get()
-    }
-
-    fn local(&self) -> PrimitiveDateTime {
-        let utc = self.utc.get();
-        let next = self.local.borrow_mut().next();
-        next.unwrap_or(PrimitiveDateTime::new(utc.date(), utc.time()))
-    }
-
-    fn sleep(&self, time: Duration) {
-        self.utc.set(self.utc.get() + time);
-        self.slept.set(self.slept.get() + time);
-    }
 }
 
 /// A folder with the parent's stdout and stderr as files in it, and commands run
@@ -420,89 +311,4 @@ impl Package {
     pub fn log(&self, step: &str, ending: &str) -> String {
         log_in(&self.logs().join("pkg/1.2.3"), step, ending)
     }
-}
-
-/// The content of the one log file in `dir` whose name is `{step}-{time}{ending}`.
-pub fn log_in(dir: &Path, step: &str, ending: &str) -> String {
-    let mut found = fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            let name = path.file_name().unwrap().to_str().unwrap();
-            name.starts_with(&format!("{step}-20")) && name.ends_with(ending)
-        });
-    let path = found
-        .next()
-        .unwrap_or_else(|| panic!("no {step} log in {dir:?}"));
-    assert_eq!(found.next(), None, "one log of {step}");
-    fs::read_to_string(path).unwrap()
-}
-
-/// What is in a folder, sorted.
-pub fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
-}
-
-pub fn write_script(path: &Path, script: &str) {
-    // Written by another process: a descriptor of ours that is open for writing
-    // may be in a child that another test is just starting, and then executing
-    // the file fails with ETXTBSY.
-    let mut sh = Command::new("/bin/sh")
-        .args(["-c", "cat > \"$0\"; chmod 755 \"$0\""])
-        .arg(path)
-        .stdin(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    sh.stdin
-        .take()
-        .unwrap()
-        .write_all(script.as_bytes())
-        .unwrap();
-    assert!(sh.wait().unwrap().success());
-}
-
-pub fn set_mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
-}
-
-pub fn full_device() -> File {
-    OpenOptions::new().write(true).open("/dev/full").unwrap()
-}
-
-pub fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-pub fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-/// Asserts that `text` has every one of these in it.
-#[track_caller]
-pub fn assert_says(text: &str, expected: &[&str]) {
-    for part in expected {
-        assert!(text.contains(part), "expected {part:?} in {text:?}");
-    }
-}
-
-/// `text` with every stamp taken out, each looked at: label, date, `T`, time,
-/// six digits, space.
-pub fn unstamp(label: &str, text: &str) -> String {
-    let mut pieces = text.split(label);
-    let mut out = pieces.next().unwrap().to_owned();
-    for piece in pieces {
-        let (stamp, rest) = piece.split_at(27);
-        let shape: String = stamp
-            .chars()
-            .map(|c| if c.is_ascii_digit() { 'd' } else { c })
-            .collect();
-        assert_eq!(shape, "dddd-dd-ddTdd:dd:dd.dddddd ", "in {piece:?}");
-        out.push_str(rest);
-    }
-    out
 }
