@@ -1,4 +1,4 @@
-//! The agent as the operator runs it: command lines, flags, the package and its
+//! The agent in the operator's forms: the command line, flags, and the package's
 //! files on the host.
 
 mod support;
@@ -7,20 +7,19 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::process::Command;
 
 use serde_json::json;
-use support::node::{
-    LEAVES_A_MARK, Node, RESOURCE_ID, assert_succeeds, assert_untouched, behind_banner, data,
-    files, marking, with_mounts,
+use support::node::RESOURCE_ID;
+use support::{
+    LEAVES_A_MARK, Node, after_banner, assert_says, assert_succeeds, files, fill_root, golden,
+    in_mount_namespace, interrupt_data, names, or_skip, stderr, stdout, with_prelude,
 };
-use support::{after, assert_says, fill_root, golden, names, skipped, stderr, stdout};
 
 // The command line.
 
 #[test]
-fn wrong_arguments_are_2_with_the_usage_and_touch_nothing() {
-    let node = marking();
+fn wrong_arguments_end_with_2_and_the_usage_and_touch_nothing() {
+    let node = Node::one_step();
     let copy = node.path("copy");
     let copy = copy.as_os_str();
     let word = OsStr::new;
@@ -41,13 +40,13 @@ fn wrong_arguments_are_2_with_the_usage_and_touch_nothing() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert_eq!(stdout(&output), "", "{arguments:?}");
         assert_says(&stderr(&output), &["error: ", "Usage: skyhook-agent"]);
-        assert_untouched(&node);
+        node.assert_untouched();
     }
 }
 
 #[test]
-fn an_unusable_resource_id_is_2_and_touches_nothing_not_even_resolv_conf() {
-    let node = marking();
+fn an_unusable_resource_id_ends_with_2_and_touches_nothing_not_even_resolv_conf() {
+    let node = Node::one_step();
     for id in ["", "pkg_1.2.3", "a_b_c_d"] {
         let mut command = node.in_own_root("apply");
         command.env("SKYHOOK_RESOURCE_ID", id);
@@ -56,52 +55,34 @@ fn an_unusable_resource_id_is_2_and_touches_nothing_not_even_resolv_conf() {
         assert_eq!(stdout(&output), "");
         let got = format!("got {id:?}");
         assert_says(&stderr(&output), &["SKYHOOK_RESOURCE_ID: expected ", &got]);
-        assert_untouched(&node);
+        node.assert_untouched();
     }
 }
 
 #[test]
 fn an_unknown_mode_is_warned_about_and_nothing_else_is_done() {
-    let node = marking();
+    let node = Node::one_step();
     let output = node.run("bogus").output().unwrap();
     assert_eq!(output.status.code(), Some(0));
-    assert_eq!(behind_banner(&output), "");
+    assert_eq!(after_banner(&output), "");
     let warning = stderr(&output);
     assert_says(&warning, &["skyhook-agent: ", "bogus", "apply-check"]);
     assert_eq!(warning.lines().count(), 1, "{warning}");
-    assert_untouched(&node);
-}
-
-/// The agent where `/root` is `node`'s folder; `None` where nobody may mount.
-fn legacy(node: &Node, arguments: &[&str]) -> Option<Command> {
-    let mut agent = node.agent(arguments);
-    agent
-        .env_remove("SKYHOOK_ROOT_DIR")
-        .env_remove("SKYHOOK_LOG_DIR");
-    let script = "mount --bind \"$0\" /root && exec \"$@\"";
-    with_mounts(script, node.dir.path(), &agent)
+    node.assert_untouched();
 }
 
 #[test]
-fn the_legacy_forms_take_slash_root_for_the_root_mount() {
-    const NAME: &str = "the_legacy_forms_take_slash_root_for_the_root_mount";
-    let node = marking();
-    let no_op = data(&json!({ "type": "no_op" }));
-    let (Some(mut apply), Some(mut interrupt)) = (
-        legacy(&node, &["apply", "/copy"]),
-        legacy(&node, &["interrupt", "/copy", &no_op]),
-    ) else {
-        return skipped(NAME, "may not mount");
-    };
+fn the_legacy_forms_have_slash_root_as_root_mount() {
+    let node = Node::one_step();
+    let no_op = interrupt_data(&json!({ "type": "no_op" }));
+    let mut apply = or_skip!(node.legacy(&["apply", "/copy"]));
+    let mut interrupt = or_skip!(node.legacy(&["interrupt", "/copy", &no_op]));
     fill_root(node.dir.path());
     let output = apply.output().unwrap();
     assert_succeeds(&output);
     assert_says(&stdout(&output), &["root_mount: /root\n", "SUCEEDED: a.sh"]);
     assert!(node.has_run("a.sh"));
-    assert!(
-        node.path("etc/skyhook/flags/pkg/1.2.3/a.sh_W11fWzBd")
-            .exists()
-    );
+    assert!(node.flag_below("etc/skyhook", "a.sh").exists());
     assert!(node.path("var/log/skyhook/pkg/1.2.3").is_dir());
 
     assert_succeeds(&interrupt.output().unwrap());
@@ -129,8 +110,8 @@ fn a_flag_of_the_reference_s_name_skips_the_step() {
         let output = node.run("apply").output().unwrap();
         assert_succeeds(&output);
         assert_eq!(
-            behind_banner(&output),
-            // The root mount, and the path below it.
+            after_banner(&output),
+            // The root mount `/`, followed by the path.
             format!("Skipping {path} because /{} exists.\n", flag.display()),
             "{case}"
         );
@@ -139,17 +120,17 @@ fn a_flag_of_the_reference_s_name_skips_the_step() {
 }
 
 #[test]
-fn overlay_always_run_step_runs_what_has_a_flag() {
-    let node = marking();
+fn overlay_always_run_step_runs_steps_that_have_a_flag() {
+    let node = Node::one_step();
     let mut command = node.run("apply");
     command.env("SKYHOOK_AGENT_WRITE_LOGS", "false");
     assert_succeeds(&command.output().unwrap());
-    fs::remove_file(node.path("copy/skyhook_dir/a.sh.ran")).unwrap();
+    node.remove_mark("a.sh");
     let output = command.env("OVERLAY_ALWAYS_RUN_STEP", "true").output();
     let output = output.unwrap();
     assert_succeeds(&output);
     assert_eq!(
-        behind_banner(&output),
+        after_banner(&output),
         format!(
             "WARNING: /{} exists for a.sh but OVERLAY_ALWAYS_RUN_STEP flag is set so running \
              anyway.\napply a.sh [] [0] Idempotence.Auto True\nSUCEEDED: a.sh \n",
@@ -160,7 +141,7 @@ fn overlay_always_run_step_runs_what_has_a_flag() {
 }
 
 #[test]
-fn a_step_with_idempotence_runs_although_it_has_a_flag() {
+fn a_step_with_idempotence_disabled_runs_although_it_has_a_flag() {
     let idempotent = json!({ "idempotence": true });
     let node = Node::new().step_with("a.sh", LEAVES_A_MARK, &idempotent);
     let mut command = node.run("apply");
@@ -168,11 +149,11 @@ fn a_step_with_idempotence_runs_although_it_has_a_flag() {
     assert_succeeds(&command.output().unwrap());
     let flag = fs::read_to_string(node.flag("a.sh")).unwrap();
     assert!(flag.ends_with("\nstep_always_runs: True"), "{flag}");
-    fs::remove_file(node.path("copy/skyhook_dir/a.sh.ran")).unwrap();
+    node.remove_mark("a.sh");
     let output = command.output().unwrap();
     assert_succeeds(&output);
     assert_eq!(
-        behind_banner(&output),
+        after_banner(&output),
         "Flag exists but idempotence is Idempotence.Disabled so running step.\n\
          apply a.sh [] [0] Idempotence.Disabled True\nSUCEEDED: a.sh \n"
     );
@@ -191,11 +172,11 @@ fn a_step_that_fails_sets_no_flag_and_ends_the_run() {
     assert!(!node.has_run("b.sh"));
 }
 
-// The package and its files.
+// The package, and its files on the host.
 
 #[test]
-fn an_expected_config_file_that_is_missing_ends_the_run_before_its_start() {
-    let node = marking().set(
+fn a_missing_config_file_ends_the_run_before_its_first_step() {
+    let node = Node::one_step().set(
         "expected_config_files",
         json!(["there.conf", "missing.conf"]),
     );
@@ -204,12 +185,12 @@ fn an_expected_config_file_that_is_missing_ends_the_run_before_its_start() {
     let mut command = node.run("apply");
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(behind_banner(&output), "");
+    assert_eq!(after_banner(&output), "");
     assert_says(
         &stderr(&output),
         &["/copy/configmaps", "missing.conf: expected "],
     );
-    assert_untouched(&node);
+    node.assert_untouched();
 
     fs::write(node.path("copy/configmaps/missing.conf"), "").unwrap();
     assert_succeeds(&command.output().unwrap());
@@ -217,7 +198,7 @@ fn an_expected_config_file_that_is_missing_ends_the_run_before_its_start() {
 
 #[test]
 fn an_uninstall_expects_no_config_file() {
-    let node = marking().set("expected_config_files", json!(["missing.conf"]));
+    let node = Node::one_step().set("expected_config_files", json!(["missing.conf"]));
     let output = node.run("uninstall").output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert_says(&stderr(&output), &["no steps for mode uninstall"]);
@@ -225,8 +206,8 @@ fn an_uninstall_expects_no_config_file() {
 }
 
 #[test]
-fn root_dir_is_laid_over_the_host_but_not_for_an_uninstall() {
-    let node = marking();
+fn root_dir_is_copied_over_the_host_except_for_an_uninstall() {
+    let node = Node::one_step();
     fs::create_dir_all(node.path("copy/root_dir/etc/new")).unwrap();
     fs::write(node.path("copy/root_dir/etc/file"), "package's").unwrap();
     fs::write(node.path("copy/root_dir/etc/new/file"), "new").unwrap();
@@ -235,23 +216,23 @@ fn root_dir_is_laid_over_the_host_but_not_for_an_uninstall() {
     fs::write(node.path("etc/other"), "host's").unwrap();
 
     // A mode without steps needs no chroot, and so no privilege.
-    for (mode, laid) in [
+    for (mode, is_copied) in [
         ("uninstall", false),
         ("uninstall-check", false),
         ("config", true),
     ] {
         let output = node.in_own_root(mode).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{mode}: {}", stderr(&output));
-        let file = if laid { "package's" } else { "host's" };
+        let file = if is_copied { "package's" } else { "host's" };
         assert_eq!(node.text("etc/file"), file, "{mode}");
-        assert_eq!(node.path("etc/new/file").exists(), laid, "{mode}");
+        assert_eq!(node.path("etc/new/file").exists(), is_copied, "{mode}");
         assert_eq!(node.text("etc/other"), "host's");
     }
 }
 
 #[test]
-fn a_copy_dir_that_is_missing_is_copied_from_the_data_dir() {
-    let node = marking();
+fn a_missing_copy_dir_is_copied_from_the_data_dir() {
+    let node = Node::one_step();
     fs::create_dir(node.path("copy/configmaps")).unwrap();
     fs::write(node.path("copy/configmaps/file"), "words").unwrap();
     fs::rename(node.path("copy"), node.path("data")).unwrap();
@@ -263,31 +244,32 @@ fn a_copy_dir_that_is_missing_is_copied_from_the_data_dir() {
 }
 
 #[test]
-fn the_container_s_node_files_go_over_the_package_that_is_copied() {
-    let node = marking();
+fn the_container_s_node_files_are_copied_over_the_package() {
+    let node = Node::one_step();
     fs::rename(node.path("copy"), node.path("data")).unwrap();
     let script = "mount -t tmpfs none /etc && cd /etc || exit 98
         mkdir -p nvidia-bootstrap/node-files/configmaps
         echo node > nvidia-bootstrap/node-files/configmaps/file
         exec \"$@\"";
-    let Some(mut command) = with_mounts(script, node.dir.path(), &node.run("apply")) else {
-        let name = "the_container_s_node_files_go_over_the_package_that_is_copied";
-        return skipped(name, "may not mount");
-    };
+    let mut command = or_skip!(in_mount_namespace(
+        script,
+        node.dir.path(),
+        &node.run("apply")
+    ));
     assert_succeeds(&command.output().unwrap());
     assert!(node.has_run("a.sh"));
     assert_eq!(node.text("copy/configmaps/file"), "node\n");
 }
 
-/// Killed midway, an older start left a part of the package behind, by another
-/// name than the whole has.
+/// An earlier start was killed while it copied the package, and left a part of it
+/// under another name.
 #[test]
-fn a_part_of_a_package_is_not_taken_for_the_whole() {
-    let node = marking();
+fn a_partial_copy_of_the_package_is_not_used() {
+    let node = Node::one_step();
     fs::rename(node.path("copy"), node.path("data")).unwrap();
     fs::create_dir(node.path("copy.partial")).unwrap();
     fs::write(node.path("copy.partial/config.json"), "{").unwrap();
-    // With a slash at its end, too.
+    // The path may end with a slash.
     let copy_dir = format!("{}/", node.path("copy").display());
     let output = node.agent(&["apply", "/", &copy_dir]).output().unwrap();
     assert_succeeds(&output);
@@ -296,19 +278,19 @@ fn a_part_of_a_package_is_not_taken_for_the_whole() {
 }
 
 #[test]
-fn an_interrupt_brings_the_package_too() {
-    let node = marking();
+fn an_interrupt_copies_a_missing_package_too() {
+    let node = Node::one_step();
     fs::rename(node.path("copy"), node.path("data")).unwrap();
-    let no_op = serde_json::json!({ "type": "no_op" });
+    let no_op = json!({ "type": "no_op" });
     assert_succeeds(&node.interrupt(&no_op).output().unwrap());
     assert!(node.path("copy/config.json").exists());
 }
 
-/// As in the reference: a package that is installed again must not have its steps
-/// skipped because it has none for its uninstall.
+/// As in the reference: a package that is installed again must run its steps, even if
+/// it has no steps for its uninstall.
 #[test]
 fn a_check_without_steps_still_keeps_the_history() {
-    let node = marking();
+    let node = Node::one_step();
     assert_succeeds(&node.run("apply").output().unwrap());
     assert!(node.flag("a.sh").exists());
     let output = node.run("uninstall-check").output().unwrap();
@@ -322,7 +304,7 @@ fn a_check_without_steps_still_keeps_the_history() {
 }
 
 #[test]
-fn a_package_that_is_nowhere_is_an_error() {
+fn a_package_neither_in_copy_dir_nor_in_data_dir_is_an_error() {
     let node = Node::new();
     fs::remove_dir_all(node.path("copy")).unwrap();
     let output = node.run("apply").output().unwrap();
@@ -331,18 +313,19 @@ fn a_package_that_is_nowhere_is_an_error() {
     assert!(!node.path("state").exists());
 }
 
-// What is private.
+// Privacy.
 
 #[test]
-fn the_value_of_an_env_argument_is_in_the_verdict_and_in_no_file() {
+fn the_value_of_an_env_argument_is_in_the_verdict_but_in_no_file() {
     let arguments = json!({ "arguments": ["env:PASSWORD"] });
-    let node = Node::new().step_with("a.sh", LEAVES_A_MARK, &arguments);
+    let node = Node::new()
+        .step_with("a.sh", LEAVES_A_MARK, &arguments)
+        .with_temp_dir();
     let output = node.run("apply").env("PASSWORD", "s3cret").output();
     let output = output.unwrap();
     assert_succeeds(&output);
-    let said = behind_banner(&output);
     assert_eq!(
-        said,
+        after_banner(&output),
         "apply a.sh ['env:PASSWORD'] [0] Idempotence.Auto True\nSUCEEDED: a.sh s3cret\n"
     );
     for file in files(node.dir.path()) {
@@ -352,11 +335,11 @@ fn the_value_of_an_env_argument_is_in_the_verdict_and_in_no_file() {
 }
 
 #[test]
-fn what_a_run_writes_is_as_private_as_the_umask() {
+fn files_of_a_run_are_as_private_as_the_umask_says() {
     for (umask, mode) in [("077", 0o600), ("022", 0o644)] {
-        let node = marking();
+        let node = Node::one_step();
         for run in ["apply", "apply-check"] {
-            let output = after(&format!("umask {umask}"), &node.run(run)).output();
+            let output = with_prelude(&format!("umask {umask}"), &node.run(run)).output();
             assert_succeeds(&output.unwrap());
         }
         let written = [files(&node.path("state")), files(&node.path("log"))].concat();

@@ -1,4 +1,4 @@
-//! What the fuzzer found worth keeping goes through its checks again: see fuzz/.
+//! Runs the fuzz targets' checks on every seed in testdata/fuzz: see fuzz/.
 
 #[allow(
     missing_docs,

@@ -1,5 +1,5 @@
-//! config.json as nobody in their right mind would write it: it is refused in plain
-//! lines, or done to the letter, and nothing is written where it should not be.
+//! A config.json with extreme or malicious values is refused in plain lines, or obeyed
+//! exactly. Nothing is written outside the agent's own directories.
 
 mod support;
 
@@ -10,18 +10,18 @@ use std::process::{Command, Output};
 
 use nix::sys::stat::Mode;
 use serde_json::{Value, json};
-use support::node::{LEAVES_A_MARK, Node, behind_banner, files, marking};
-use support::{after, agent, assert_says, names, stderr, stdout};
+use support::{
+    LEAVES_A_MARK, Node, after_banner, assert_says, files, names, stderr, stdout,
+    stdout_of_success, with_prelude,
+};
 
-/// Both ways to run a package's steps, state and logs beside the package.
+/// Both commands that run a package's steps.
 fn both(node: &Node) -> [Command; 2] {
-    let mut run_step = agent();
-    run_step.arg("run-step").arg("--log-dir");
-    run_step.arg(node.path("log")).arg(node.path("copy"));
-    [node.run("apply"), run_step]
+    [node.run("apply"), node.run_step()]
 }
 
-/// The lines of a run that refused config.json, each naming it, and had done nothing.
+/// The lines of a run that refused config.json. Asserts that each names the file, and
+/// that the run has done nothing.
 #[track_caller]
 fn refusal(node: &Node, command: &mut Command) -> Vec<String> {
     let before = files(node.dir.path());
@@ -42,11 +42,11 @@ fn refusal(node: &Node, command: &mut Command) -> Vec<String> {
     lines.collect()
 }
 
-/// Both ways refuse this text, in one line that says so.
+/// Asserts that both commands refuse this text in one line, which says so.
 #[track_caller]
 fn assert_refused(text: &[u8], says: &str) {
-    let node = marking();
-    fs::write(node.path("copy/config.json"), text).unwrap();
+    let node = Node::one_step();
+    node.write_config(text);
     for mut command in both(&node) {
         let lines = refusal(&node, &mut command);
         assert_eq!(lines.len(), 1, "{lines:?}");
@@ -54,17 +54,17 @@ fn assert_refused(text: &[u8], says: &str) {
     }
 }
 
-/// The same of a valid config.json in which one text stands for another.
+/// The same of a valid config.json in which one text is replaced by another.
 #[track_caller]
 fn assert_refused_with(find: &str, replace: &[u8], says: &str) {
-    let config = marking().text("copy/config.json");
-    let (before, behind) = config.split_once(find).unwrap();
-    let text = [before.as_bytes(), replace, behind.as_bytes()].concat();
+    let config = Node::one_step().config();
+    let (before, after) = config.split_once(find).unwrap();
+    let text = [before.as_bytes(), replace, after.as_bytes()].concat();
     assert_refused(&text, says);
 }
 
 #[test]
-fn nesting_of_any_depth_is_refused_without_a_stack_overflow() {
+fn deep_nesting_is_refused_without_a_stack_overflow() {
     for open in ["[", "{\"a\":"] {
         let text = open.repeat(100_000);
         assert_refused(text.as_bytes(), "expected JSON: recursion limit exceeded");
@@ -72,18 +72,18 @@ fn nesting_of_any_depth_is_refused_without_a_stack_overflow() {
 }
 
 #[test]
-fn a_file_larger_than_any_config_is_refused_unread() {
-    let node = marking();
+fn a_config_larger_than_1_mib_is_refused_unread() {
+    let node = Node::one_step();
     let config = node.path("copy/config.json");
-    // Valid but for its size, and then a GiB of nothing.
-    let text = [node.text("copy/config.json"), " ".repeat(1 << 20)].concat();
-    fs::write(&config, text).unwrap();
+    // First a valid config with too many spaces, and then 1 GiB of zeros.
+    let text = [node.config(), " ".repeat(1 << 20)].concat();
+    node.write_config(text);
     for is_huge in [false, true] {
         if is_huge {
             File::create(&config).unwrap().set_len(1 << 30).unwrap();
         }
         for command in both(&node) {
-            let lines = refusal(&node, &mut after("ulimit -v 200000", &command));
+            let lines = refusal(&node, &mut with_prelude("ulimit -v 200000", &command));
             assert_eq!(lines.len(), 1, "{lines:?}");
             assert_says(
                 &lines[0],
@@ -94,18 +94,18 @@ fn a_file_larger_than_any_config_is_refused_unread() {
 }
 
 #[test]
-fn the_largest_config_with_the_most_problems_costs_little_memory_and_few_lines() {
-    let config = marking().text("copy/config.json");
+fn the_largest_config_full_of_problems_takes_little_memory_and_few_lines() {
+    let config = Node::one_step().config();
     let most = vec!["1"; (1 << 19) - config.len()].join(",");
-    let node = marking();
+    let node = Node::one_step();
     let text = config.replace(
         "\"expected_config_files\":[]",
         &format!("\"expected_config_files\":[{most}]"),
     );
     assert!(text.len() > 1_000_000);
-    fs::write(node.path("copy/config.json"), text).unwrap();
+    node.write_config(text);
     for command in both(&node) {
-        let lines = refusal(&node, &mut after("ulimit -v 300000", &command));
+        let lines = refusal(&node, &mut with_prelude("ulimit -v 300000", &command));
         assert_eq!(lines.len(), 101);
         assert_says(
             &lines[0],
@@ -116,28 +116,31 @@ fn the_largest_config_with_the_most_problems_costs_little_memory_and_few_lines()
 }
 
 #[test]
-fn a_value_too_long_to_be_read_is_shown_in_part() {
+fn a_long_value_is_shown_in_part() {
     let long = format!("\"{}\"", "1.".repeat(100_000));
     assert_refused_with("\"1.2.3\"", long.as_bytes(), "such as 1.2.3, got \"1.1.1.");
 }
 
 #[test]
-fn a_thousand_steps_are_a_thousand_steps() {
-    let node = marking();
-    let mut config: Value = serde_json::from_str(&node.text("copy/config.json")).unwrap();
+fn a_mode_may_have_a_thousand_steps() {
+    let node = Node::one_step();
+    let mut config: Value = serde_json::from_str(&node.config()).unwrap();
     let step = config["modes"]["apply-check"][0].clone();
     config["modes"]["apply-check"] = vec![step; 1000].into();
-    fs::write(node.path("copy/config.json"), config.to_string()).unwrap();
-    for mut command in both(&node) {
-        let output = command.output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    node.write_config(config.to_string());
+    let mut run_step = node.run_step();
+    run_step.args(["--mode", "apply-check"]);
+    for mut command in [node.run("apply-check"), run_step] {
+        // A thousand logs of one step would each wait for a second of their own.
+        let output = command.env("SKYHOOK_AGENT_WRITE_LOGS", "false").output();
+        let verdicts = stdout_of_success(&output.unwrap());
+        assert_eq!(verdicts.matches("SUCEEDED: a_check.sh \n").count(), 1000);
     }
-    assert!(node.has_run("a.sh"));
 }
 
 #[test]
-fn text_that_is_no_utf_8_json_is_refused_by_line_and_column() {
-    let config = marking().text("copy/config.json");
+fn text_that_is_not_utf_8_json_is_refused_by_line_and_column() {
+    let config = Node::one_step().config();
     let utf_16: Vec<u8> = config.encode_utf16().flat_map(u16::to_le_bytes).collect();
     assert_refused(&utf_16, "expected JSON: ");
     assert_refused(
@@ -159,7 +162,7 @@ fn text_that_is_no_utf_8_json_is_refused_by_line_and_column() {
 }
 
 #[test]
-fn numbers_that_are_no_exit_codes_are_refused() {
+fn numbers_that_cannot_be_exit_codes_are_refused() {
     let code = "\"returncodes\":[0]";
     for (number, says) in [
         ("1e999", "expected JSON: number out of range"),
@@ -178,8 +181,8 @@ fn numbers_that_are_no_exit_codes_are_refused() {
         ("NaN", "expected JSON: "),
     ] {
         let codes = format!("\"returncodes\":[{number}]");
-        // The check's steps stand in front.
-        let config = marking().text("copy/config.json");
+        // The steps of apply-check come before it.
+        let config = Node::one_step().config();
         let at = config.find("\"apply\":").unwrap();
         let rest = config[at..].replacen(code, &codes, 1);
         assert_ne!(rest, config[at..]);
@@ -188,7 +191,7 @@ fn numbers_that_are_no_exit_codes_are_refused() {
 }
 
 #[test]
-fn names_too_long_for_the_files_made_of_them_are_refused() {
+fn names_too_long_for_file_names_are_refused() {
     let text = |value: String| json!(value).to_string().into_bytes();
     let name = text("n".repeat(244));
     let says = "package_name: expected at most 243 bytes, got 244";
@@ -206,7 +209,7 @@ fn names_too_long_for_the_files_made_of_them_are_refused() {
 }
 
 #[test]
-fn the_longest_names_are_good_for_all_that_is_made_of_them() {
+fn the_longest_allowed_names_work_in_all_files_named_after_them() {
     let version = format!("1.0.0-{}", "v".repeat(249));
     let step = "s".repeat(183);
     let node = Node::new()
@@ -217,10 +220,10 @@ fn the_longest_names_are_good_for_all_that_is_made_of_them() {
         )
         .set("package_name", "n".repeat(243).into())
         .set("package_version", version.into());
-    // It is its own check, whose name would be longer.
-    let config = node.text("copy/config.json");
+    // The step is its own check: a check's name would be longer than allowed.
+    let config = node.config();
     let config = config.replace(&format!("{step}_check.sh"), &step);
-    fs::write(node.path("copy/config.json"), config).unwrap();
+    node.write_config(config);
     for mode in ["apply", "apply", "apply-check", "uninstall-check"] {
         let output = node.run(mode).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{mode}: {}", stderr(&output));
@@ -234,7 +237,7 @@ fn the_longest_names_are_good_for_all_that_is_made_of_them() {
 }
 
 #[test]
-fn what_a_refusal_quotes_cannot_talk_to_the_terminal() {
+fn a_refusal_escapes_control_characters_in_what_it_quotes() {
     for (find, replace, says) in [
         (
             "pkg",
@@ -245,9 +248,9 @@ fn what_a_refusal_quotes_cannot_talk_to_the_terminal() {
         ("\"apply-check\"", "\"\\n\\u001bc\"", "unknown mode"),
         ("a_check.sh", "\\u001b[2J\\u0085", "which has no"),
     ] {
-        let node = marking();
-        let config = node.text("copy/config.json").replacen(find, replace, 1);
-        fs::write(node.path("copy/config.json"), config).unwrap();
+        let node = Node::one_step();
+        let config = node.config().replacen(find, replace, 1);
+        node.write_config(config);
         for mut command in both(&node) {
             let lines = refusal(&node, &mut command);
             assert!(lines.iter().any(|line| line.contains(says)), "{lines:?}");
@@ -256,19 +259,19 @@ fn what_a_refusal_quotes_cannot_talk_to_the_terminal() {
 }
 
 #[test]
-fn what_is_no_file_is_not_read() {
-    let node = marking();
+fn a_config_that_is_not_a_regular_file_is_refused_unread() {
+    let node = Node::one_step();
     let file = node.path("copy/config.json");
-    let put: [&dyn Fn(); 3] = [
+    let create: [&dyn Fn(); 3] = [
         &|| fs::create_dir(&file).unwrap(),
         &|| nix::unistd::mkfifo(&file, Mode::S_IRWXU).unwrap(),
         &|| symlink("/dev/zero", &file).unwrap(),
     ];
-    for put in put {
+    for create in create {
         fs::remove_file(&file)
             .or_else(|_| fs::remove_dir(&file))
             .unwrap();
-        put();
+        create();
         for mut command in both(&node) {
             let lines = refusal(&node, &mut command);
             assert_eq!(lines.len(), 1, "{lines:?}");
@@ -281,14 +284,14 @@ fn what_is_no_file_is_not_read() {
 }
 
 #[test]
-fn a_link_out_of_the_root_is_no_config() {
-    let (node, outside) = (marking(), tempfile::tempdir().unwrap());
+fn a_config_that_is_a_link_out_of_the_root_is_not_read() {
+    let (node, outside) = (Node::one_step(), tempfile::tempdir().unwrap());
     let config = outside.path().join("config.json");
     fs::rename(node.path("copy/config.json"), &config).unwrap();
-    let climbing: PathBuf = ["../../../../../../..", &config.to_str().unwrap()[1..]]
+    let relative: PathBuf = ["../../../../../../..", &config.to_str().unwrap()[1..]]
         .iter()
         .collect();
-    for target in [&config, &climbing] {
+    for target in [&config, &relative] {
         symlink(target, node.path("copy/config.json")).unwrap();
         let lines = refusal(&node, &mut node.in_own_root("apply"));
         assert_says(&lines[0], &["/copy/config.json: No such file"]);
@@ -296,10 +299,10 @@ fn a_link_out_of_the_root_is_no_config() {
     }
 }
 
-/// A step with this config over a plain one's, run both ways. All that is new lies
-/// below `state` and `log`.
+/// Runs a step with these fields over those of a plain one, by both commands. Asserts
+/// that everything new is below `state` and `log`.
 #[track_caller]
-fn run(over: &Value) -> Vec<(Node, Output)> {
+fn run_both(over: &Value) -> Vec<(Node, Output)> {
     [0, 1]
         .map(|way| {
             let node = Node::new().step_with(
@@ -321,7 +324,7 @@ fn run(over: &Value) -> Vec<(Node, Output)> {
 }
 
 #[test]
-fn what_no_process_can_be_given_fails_the_step_before_it_runs() {
+fn arguments_and_variables_that_no_process_can_have_fail_the_step_before_it_runs() {
     for (over, says) in [
         (
             json!({ "arguments": ["a\0b"] }),
@@ -340,7 +343,7 @@ fn what_no_process_can_be_given_fails_the_step_before_it_runs() {
             "env: expected no = in a name",
         ),
     ] {
-        for (node, output) in run(&over) {
+        for (node, output) in run_both(&over) {
             assert_eq!(output.status.code(), Some(1));
             assert!(!node.has_run("a.sh"));
             assert_says(&stdout(&output), &["FAILED: a.sh "]);
@@ -353,7 +356,7 @@ fn what_no_process_can_be_given_fails_the_step_before_it_runs() {
 #[test]
 fn arguments_reach_the_step_and_the_verdict_byte_for_byte() {
     let argument = "\u{1b}[31m\r\u{9b}é\u{7f}'\"";
-    for (i, (node, output)) in run(&json!({ "arguments": [argument] }))
+    for (i, (node, output)) in run_both(&json!({ "arguments": [argument] }))
         .into_iter()
         .enumerate()
     {
@@ -363,15 +366,15 @@ fn arguments_reach_the_step_and_the_verdict_byte_for_byte() {
         let verdict = format!(" {argument}SUCEEDED: a.sh {argument}\n");
         assert!(stdout(&output).ends_with(&verdict), "{output:?}");
         if i == 0 {
-            // The header is Python's, which escapes.
+            // The header shows arguments as Python does, which escapes them.
             let header = "apply a.sh ['\\x1b[31m\\r\\x9bé\\x7f\\'\"'] [0] Idempotence.Auto True\n";
-            assert!(behind_banner(&output).starts_with(header), "{output:?}");
+            assert!(after_banner(&output).starts_with(header), "{output:?}");
         }
     }
 }
 
 #[test]
-fn a_package_s_odd_name_is_one_folder_below_the_agent_s() {
+fn an_unusual_package_name_is_one_directory_below_the_agent_s() {
     for name in [
         ".hidden",
         "...",
@@ -382,7 +385,7 @@ fn a_package_s_odd_name_is_one_folder_below_the_agent_s() {
         "\\..\\..",
     ] {
         for way in [0, 1] {
-            let node = marking().set("package_name", name.into());
+            let node = Node::one_step().set("package_name", name.into());
             let output = both(&node)[way].output().unwrap();
             assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
             assert_eq!(names(&node.path("log")), [name]);
@@ -396,7 +399,7 @@ fn a_package_s_odd_name_is_one_folder_below_the_agent_s() {
 }
 
 #[test]
-fn a_step_that_cannot_start_cannot_talk_to_the_terminal_through_its_name() {
+fn the_error_of_a_step_that_cannot_start_escapes_control_characters_in_its_path() {
     let path = "a\u{1b}[2J\n.sh";
     let node = Node::new().step(path, "no interpreter\n");
     for mut command in both(&node) {

@@ -10,79 +10,79 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use serde_json::json;
-use support::node::{Node, data, marking};
-use support::{names, skipped, stderr};
+use support::{Node, Skip, interrupt_data, names, skip, stderr};
 
-/// A node whose folder is the root mount, and a folder outside it.
-fn trapped() -> (Node, tempfile::TempDir) {
-    (marking(), tempfile::tempdir().unwrap())
+/// A node whose directory is the root mount, and a directory outside it.
+fn node_and_outside() -> (Node, tempfile::TempDir) {
+    (Node::one_step(), tempfile::tempdir().unwrap())
 }
 
 fn no_op(node: &Node) -> Command {
     let mut command = node.in_own_root("interrupt");
-    command.arg(data(&json!({ "type": "no_op" })));
+    command.arg(interrupt_data(&json!({ "type": "no_op" })));
     command
 }
 
-/// The same place by a relative link that goes up as far as it can.
-fn climbing(outside: &Path) -> PathBuf {
+/// The same target as a relative link, with more `..` than there are directories.
+fn as_relative(outside: &Path) -> PathBuf {
     Path::new("../../../../../../..").join(outside.strip_prefix("/").unwrap())
 }
 
-/// Where an absolute link to `outside` leads with the node's folder as root.
-fn inside(node: &Node, outside: &Path) -> PathBuf {
+/// Where a link to `outside` leads inside the root mount.
+fn inside_root(node: &Node, outside: &Path) -> PathBuf {
     node.dir.path().join(outside.strip_prefix("/").unwrap())
 }
 
 #[test]
 fn resolv_conf_is_not_written_through_a_link_out_of_the_root() {
     let Ok(resolv_conf) = fs::read("/etc/resolv.conf") else {
-        let name = "resolv_conf_is_not_written_through_a_link_out_of_the_root";
-        return skipped(name, "no /etc/resolv.conf");
+        skip!(Skip::NotPossible("no /etc/resolv.conf"));
     };
-    let (node, outside) = trapped();
+    let (node, outside) = node_and_outside();
     let victim = outside.path().join("victim");
     fs::write(&victim, "untouched").unwrap();
     fs::create_dir(node.path("etc")).unwrap();
-    let climbing = climbing(&victim);
-    for target in [&victim, &climbing] {
+    let relative = as_relative(&victim);
+    for target in [&victim, &relative] {
         let link = node.path("etc/resolv.conf");
         symlink(target, &link).unwrap();
         let output = no_op(&node).env_remove("COPY_RESOLV").output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-        assert_eq!(fs::read(inside(&node, &victim)).unwrap(), resolv_conf);
+        assert_eq!(fs::read(inside_root(&node, &victim)).unwrap(), resolv_conf);
         assert_eq!(fs::read(&victim).unwrap(), b"untouched");
         assert!(link.is_symlink());
         fs::remove_file(link).unwrap();
-        fs::remove_file(inside(&node, &victim)).unwrap();
+        fs::remove_file(inside_root(&node, &victim)).unwrap();
     }
 }
 
 #[test]
 fn links_for_state_and_logs_lead_nowhere_out_of_the_root() {
-    let (node, outside) = trapped();
-    let climbing = climbing(outside.path());
-    for target in [outside.path(), &climbing] {
-        for (folder, link) in [("etc", "etc/skyhook"), ("var/log", "var/log/skyhook")] {
-            fs::create_dir_all(node.path(folder)).unwrap();
+    let (node, outside) = node_and_outside();
+    let relative = as_relative(outside.path());
+    for target in [outside.path(), &relative] {
+        for (dir, link) in [("etc", "etc/skyhook"), ("var/log", "var/log/skyhook")] {
+            fs::create_dir_all(node.path(dir)).unwrap();
             symlink(target, node.path(link)).unwrap();
         }
-        for leads_somewhere in [false, true] {
-            let there = inside(&node, outside.path());
-            if leads_somewhere {
+        for target_exists in [false, true] {
+            let there = inside_root(&node, outside.path());
+            if target_exists {
                 fs::create_dir_all(&there).unwrap();
             }
-            // It has logs, and cannot succeed: there is no systemctl, nor any root
-            // to enter for an ordinary user.
+            // This one writes logs. It fails: the root has no systemctl, and an ordinary
+            // user cannot enter it.
             let mut command = node.in_own_root("interrupt");
-            command.arg(data(&json!({ "type": "service_restart", "services": [] })));
+            command.arg(interrupt_data(
+                &json!({ "type": "service_restart", "services": [] }),
+            ));
             assert_eq!(command.output().unwrap().status.code(), Some(1));
             for mut command in [no_op(&node), node.in_own_root("config")] {
                 let output = command.output().unwrap();
-                assert_eq!(output.status.success(), leads_somewhere, "{output:?}");
+                assert_eq!(output.status.success(), target_exists, "{output:?}");
             }
             assert_eq!(names(outside.path()), [""; 0]);
-            if leads_somewhere {
+            if target_exists {
                 assert_eq!(names(&there), ["flags", "interrupts", "pkg"]);
                 fs::remove_dir_all(there).unwrap();
             }
@@ -93,24 +93,23 @@ fn links_for_state_and_logs_lead_nowhere_out_of_the_root() {
 }
 
 #[test]
-fn a_folder_that_becomes_a_link_meanwhile_leads_nowhere_out_of_the_root() {
-    let (node, outside) = trapped();
+fn a_directory_replaced_by_a_link_during_runs_leads_nowhere_out_of_the_root() {
+    let (node, outside) = node_and_outside();
     fs::create_dir_all(node.path("etc/skyhook")).unwrap();
-    fs::create_dir_all(inside(&node, outside.path())).unwrap();
+    fs::create_dir_all(inside_root(&node, outside.path())).unwrap();
     symlink(outside.path(), node.path("etc/other")).unwrap();
-    let (folder, link) = (node.path("etc/skyhook"), node.path("etc/other"));
+    let (dir, link) = (node.path("etc/skyhook"), node.path("etc/other"));
     let swap = || {
         renameat2(
             AT_FDCWD,
-            &folder,
+            &dir,
             AT_FDCWD,
             &link,
             RenameFlags::RENAME_EXCHANGE,
         )
     };
     if swap().is_err() {
-        let name = "a_folder_that_becomes_a_link_meanwhile_leads_nowhere_out_of_the_root";
-        return skipped(name, "the file system cannot exchange names");
+        skip!(Skip::NotPossible("the file system cannot exchange names"));
     }
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -120,7 +119,7 @@ fn a_folder_that_becomes_a_link_meanwhile_leads_nowhere_out_of_the_root() {
             }
         });
         for _ in 0..40 {
-            // Whatever it makes of this, it stays inside.
+            // It may succeed or fail, but it stays inside.
             let output = no_op(&node).output().unwrap();
             assert!(matches!(output.status.code(), Some(0 | 1)), "{output:?}");
         }
@@ -131,22 +130,22 @@ fn a_folder_that_becomes_a_link_meanwhile_leads_nowhere_out_of_the_root() {
 }
 
 #[test]
-fn a_package_s_files_are_not_laid_through_a_link_out_of_the_root() {
-    let (node, outside) = trapped();
-    let laid = node.path("copy/root_dir/etc/folder");
+fn files_of_root_dir_are_not_written_through_a_link_out_of_the_root() {
+    let (node, outside) = node_and_outside();
+    let laid = node.path("copy/root_dir/etc/sub");
     fs::create_dir_all(&laid).unwrap();
     fs::write(laid.join("file"), "package's").unwrap();
-    let climbing = climbing(outside.path());
-    for target in [outside.path(), &climbing] {
+    let relative = as_relative(outside.path());
+    for target in [outside.path(), &relative] {
         symlink(target, node.path("etc")).unwrap();
-        // With the link leading nowhere, and then to a folder inside the root.
-        let there = inside(&node, outside.path());
+        // First the link's target does not exist inside the root, then it does.
+        let there = inside_root(&node, outside.path());
         let output = node.in_own_root("config").output().unwrap();
         assert!(matches!(output.status.code(), Some(0 | 1)), "{output:?}");
         fs::create_dir_all(&there).unwrap();
         let output = node.in_own_root("config").output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{output:?}");
-        assert!(there.join("folder/file").exists());
+        assert!(there.join("sub/file").exists());
         assert_eq!(names(outside.path()), [""; 0]);
         fs::remove_dir_all(there).unwrap();
         fs::remove_file(node.path("etc")).unwrap();

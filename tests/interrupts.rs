@@ -1,5 +1,5 @@
-//! Interrupts as the operator asks for them, with stand-ins for `reboot` and the
-//! like: each runs once for its resource, and what failed may run again.
+//! Interrupts in the operator's form, with scripts in place of `reboot` and the like:
+//! each runs once for its resource, and may run again if it failed.
 
 mod support;
 
@@ -7,62 +7,59 @@ use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
-use support::node::{
-    Node, RESOURCE_ID, assert_succeeds, assert_untouched, behind_banner, data, files, marking,
+use support::node::RESOURCE_ID;
+use support::{
+    Node, Skip, after_banner, assert_says, assert_succeeds, files, fill_root, interrupt_data,
+    is_root, names, skip, stderr, stdout, unstamp,
 };
-use support::{assert_says, fill_root, is_root, names, skipped, stderr, stdout, unstamp};
 
-/// Stands in for a command that reaches systemd, but first looks for its flag.
-fn stub(flag: &str, then: &str) -> String {
-    format!("#!/bin/sh\n[ -s {flag:?} ] && echo flagged\n{then}\n")
-}
-
-fn restart() -> Value {
+fn node_restart() -> Value {
     json!({ "type": "node_restart" })
 }
 
-/// A node on which `reboot` does `then`.
-fn rebooting(then: &str) -> Node {
+/// A node whose `reboot` says whether its flag is set, and then does `then`.
+fn node_with_reboot(then: &str) -> Node {
     let node = Node::new();
     let flag = node.interrupt_flag("node_restart_0");
-    node.command("reboot", &stub(flag.to_str().unwrap(), then))
+    let script = format!("#!/bin/sh\n[ -s {flag:?} ] && echo flagged\n{then}\n");
+    node.command("reboot", &script)
 }
 
 #[test]
-fn a_reboot_that_ends_the_agent_s_command_is_not_begun_again() {
-    let node = rebooting("kill -TERM $$");
-    let output = node.interrupt(&restart()).output().unwrap();
+fn a_reboot_that_ends_its_own_command_is_not_started_again() {
+    let node = node_with_reboot("kill -TERM $$");
+    let output = node.interrupt(&node_restart()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(stderr(&output), "");
     assert_eq!(
-        unstamp("[out]", &behind_banner(&output)),
+        unstamp("[out]", &after_banner(&output)),
         "reboot\nflagged\n"
     );
     let flag = fs::read_to_string(node.interrupt_flag("node_restart_0")).unwrap();
     assert!(flag.parse::<f64>().unwrap() > 1.7e9, "{flag}");
 
-    let output = node.interrupt(&restart()).output().unwrap();
+    let output = node.interrupt(&node_restart()).output().unwrap();
     assert_succeeds(&output);
     assert_eq!(
-        behind_banner(&output),
+        after_banner(&output),
         format!("Skipping interrupt node_restart_0 because it was already run for {RESOURCE_ID}\n")
     );
 
     // For another resource it is another reboot.
-    let mut other = node.interrupt(&restart());
+    let mut other = node.interrupt(&node_restart());
     other.env("SKYHOOK_RESOURCE_ID", "scr-1234-2_pkg_1.2.3");
     assert_eq!(other.output().unwrap().status.code(), Some(1));
     assert_eq!(names(&node.path("state/interrupts/flags")).len(), 2);
 }
 
 #[test]
-fn an_interrupt_that_fails_gets_its_flag_taken_back() {
+fn the_flag_of_an_interrupt_that_fails_is_removed() {
     for (then, code) in [("exit 3", 3), ("kill -KILL $$", -9)] {
-        let node = rebooting(then);
-        let output = node.interrupt(&restart()).output().unwrap();
+        let node = node_with_reboot(then);
+        let output = node.interrupt(&node_restart()).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         assert_eq!(
-            unstamp("[out]", &behind_banner(&output)),
+            unstamp("[out]", &after_banner(&output)),
             format!("reboot\nflagged\nINTERRUPT FAILED: ['reboot'] return_code: {code}\n")
         );
         assert!(files(&node.path("state")).is_empty());
@@ -70,7 +67,7 @@ fn an_interrupt_that_fails_gets_its_flag_taken_back() {
 }
 
 #[test]
-fn only_a_reboot_may_be_ended_by_sigterm() {
+fn a_command_ended_by_sigterm_has_failed_unless_it_is_a_reboot() {
     let node = Node::new().command("service", "#!/bin/sh\nkill -TERM $$\n");
     let restart = json!({ "type": "restart_all_services" });
     let output = node.interrupt(&restart).output().unwrap();
@@ -81,7 +78,7 @@ fn only_a_reboot_may_be_ended_by_sigterm() {
 }
 
 #[test]
-fn commands_of_an_interrupt_that_have_run_are_not_run_again() {
+fn commands_of_an_interrupt_that_have_succeeded_are_not_run_again() {
     let fails_once = "#!/bin/sh\necho \"$*\" >> \"$0.ran\"\n\
                       [ \"$2\" != b ] || mkdir \"$0.once\" 2> /dev/null\n";
     let node = Node::new().command("systemctl", &fails_once.replace("mkdir", "! mkdir"));
@@ -97,25 +94,25 @@ fn commands_of_an_interrupt_that_have_run_are_not_run_again() {
 }
 
 #[test]
-fn interrupt_data_that_cannot_be_used_is_2_and_sets_no_flag() {
-    let node = marking();
+fn unusable_interrupt_data_ends_with_2_and_touches_nothing() {
+    let node = Node::one_step();
     for data in [
         "not base64!",
         "",
         "ew==",
-        &data(&json!({ "type": "bogus" })),
+        &interrupt_data(&json!({ "type": "bogus" })),
     ] {
         let output = node.run("interrupt").arg(data).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{data}");
         assert_says(&stderr(&output), &["interrupt data: expected "]);
-        assert_untouched(&node);
+        node.assert_untouched();
     }
 }
 
 #[test]
-fn interrupts_obey_write_logs() {
-    let node = rebooting("");
-    let mut command = node.interrupt(&restart());
+fn an_interrupt_without_write_logs_leaves_no_log() {
+    let node = node_with_reboot("");
+    let mut command = node.interrupt(&node_restart());
     command.env("SKYHOOK_AGENT_WRITE_LOGS", "false");
     assert_succeeds(&command.output().unwrap());
     assert!(!node.path("log").exists());
@@ -123,7 +120,7 @@ fn interrupts_obey_write_logs() {
 
 #[test]
 fn the_newest_five_logs_of_an_interrupt_stay() {
-    let node = rebooting("");
+    let node = node_with_reboot("");
     let logs = node.path("log/pkg/1.2.3/interrupts");
     fs::create_dir_all(&logs).unwrap();
     for day in 1..=6 {
@@ -136,7 +133,7 @@ fn the_newest_five_logs_of_an_interrupt_stay() {
     }
     let other = "node_restart_1-2020-01-01-000000.log";
     File::create(logs.join(other)).unwrap();
-    assert_succeeds(&node.interrupt(&restart()).output().unwrap());
+    assert_succeeds(&node.interrupt(&node_restart()).output().unwrap());
     let names = names(&logs);
     let kept = |ending: &str| names.iter().filter(|name| name.ends_with(ending)).count();
     assert_eq!((kept(".log"), kept(".err")), (5 + 1, 5), "{names:?}");
@@ -147,10 +144,7 @@ fn the_newest_five_logs_of_an_interrupt_stay() {
 #[test]
 fn an_interrupt_runs_inside_another_root() {
     if !is_root() {
-        return skipped(
-            "an_interrupt_runs_inside_another_root",
-            "only root can chroot",
-        );
+        skip!(Skip::NotPossible("only root can chroot"));
     }
     let node = Node::new();
     fill_root(node.dir.path());
@@ -161,8 +155,8 @@ fn an_interrupt_runs_inside_another_root() {
         "#!/bin/sh\npwd -P\necho \"$*\" > /ran\n",
     );
     let mut command = node.in_own_root("interrupt");
-    command.arg(data(&json!({ "type": "restart_all_services" })));
-    // The package's folder is where it runs.
+    command.arg(interrupt_data(&json!({ "type": "restart_all_services" })));
+    // COPY_DIR is its working directory.
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     fs::rename(node.path("package"), node.path("copy")).unwrap();
@@ -170,7 +164,7 @@ fn an_interrupt_runs_inside_another_root() {
     let output = output.unwrap();
     assert_succeeds(&output);
     assert_eq!(
-        unstamp("[out]", &behind_banner(&output)),
+        unstamp("[out]", &after_banner(&output)),
         "service procps force-reload\n/copy\n"
     );
     assert_eq!(node.text("ran"), "procps force-reload\n");

@@ -5,14 +5,13 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 
 use serde_json::Value;
-use support::{agent, golden, stderr, stdout, write_script};
+use support::{Node, files, golden, stderr, stdout};
 
-/// What differs from run to run in `text`, as the goldens name it.
-fn normalise(text: &str, dir: &Path) -> String {
-    let text = text.replace(dir.to_str().unwrap(), "<D>");
+/// Replaces what differs from run to run in `text` by the goldens' names for it.
+fn normalise(text: &str, node: &Node) -> String {
+    let text = text.replace(node.dir.path().to_str().unwrap(), "<D>");
     let digits = |text: &str| -> String {
         text.chars()
             .map(|c| if c.is_ascii_digit() { 'd' } else { c })
@@ -41,83 +40,76 @@ fn normalise(text: &str, dir: &Path) -> String {
     out
 }
 
-/// Every file below `dir`, by its normalised path, with the contents found.
-fn files(dir: &Path, below: &Path, found: &mut BTreeMap<String, Vec<String>>) {
-    for entry in fs::read_dir(below).into_iter().flatten() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files(dir, &path, found);
-            continue;
-        }
-        let name = format!("/{}", path.strip_prefix(dir).unwrap().display());
+/// Every file that the runs left, by its normalised path. Several files may have the
+/// same, so that each path has a list of contents.
+fn files_left(node: &Node) -> BTreeMap<String, Vec<String>> {
+    let mut found = BTreeMap::<String, Vec<String>>::new();
+    for path in ["state", "log", "tmp"]
+        .into_iter()
+        .flat_map(|below| files(&node.path(below)))
+    {
+        let name = format!("/{}", path.strip_prefix(node.dir.path()).unwrap().display());
         let mut content = fs::read_to_string(&path).unwrap();
         if name.ends_with(".complete") {
             assert!(content.parse::<f64>().unwrap() > 1.7e9 && content.contains('.'));
             "<EPOCH>".clone_into(&mut content);
         }
-        let contents = found.entry(normalise(&name, dir)).or_default();
-        contents.push(normalise(&content, dir));
+        let contents = found.entry(normalise(&name, node)).or_default();
+        contents.push(normalise(&content, node));
         contents.sort();
     }
+    found
 }
 
 fn text<'v>(value: &'v Value, key: &str) -> &'v str {
     value[key].as_str().unwrap()
 }
 
-fn play(case: &Value) {
-    let name = text(case, "name");
-    let dir = tempfile::tempdir().unwrap();
-    let dir = &dir.path().canonicalize().unwrap();
-    fs::create_dir_all(dir.join("copy/skyhook_dir")).unwrap();
-    fs::create_dir(dir.join("tmp")).unwrap();
-    fs::write(dir.join("copy/config.json"), case["config"].to_string()).unwrap();
-    for (folder, scripts) in [("copy/skyhook_dir", "skyhook_dir"), ("bin", "bin")] {
-        for (file, script) in case[scripts].as_object().unwrap() {
-            let path = dir.join(folder).join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            write_script(&path, script.as_str().unwrap());
-        }
+fn scripts(case: &Value, key: &str) -> Vec<(String, String)> {
+    let scripts = case[key].as_object().unwrap().clone();
+    scripts
+        .into_iter()
+        .map(|(name, script)| (name, script.as_str().unwrap().to_owned()))
+        .collect()
+}
+
+/// The node that a case begins with.
+fn node(case: &Value) -> Node {
+    let mut node = Node::from_config(case["config"].clone()).with_temp_dir();
+    for (path, script) in scripts(case, "skyhook_dir") {
+        node.script(&path, &script);
+    }
+    for (name, script) in scripts(case, "bin") {
+        node = node.command(&name, &script);
     }
     if let Some(history) = case["history"].as_str() {
-        fs::create_dir_all(dir.join("state/history")).unwrap();
-        fs::write(dir.join("state/history/pkg.json"), history).unwrap();
+        fs::create_dir_all(node.path("state/history")).unwrap();
+        fs::write(node.path("state/history/pkg.json"), history).unwrap();
     }
+    node
+}
+
+fn assert_case(case: &Value) {
+    let name = text(case, "name");
+    let node = node(case);
     for run in case["runs"].as_array().unwrap() {
-        let mut command = agent();
+        let mut command = node.agent(&[]);
         for argument in run["args"].as_array().unwrap() {
-            command.arg(
-                argument
-                    .as_str()
-                    .unwrap()
-                    .replace("<D>", dir.to_str().unwrap()),
-            );
+            let dir = node.dir.path().to_str().unwrap();
+            command.arg(argument.as_str().unwrap().replace("<D>", dir));
         }
-        let path = std::env::var("PATH").unwrap();
-        command
-            .env("PATH", format!("{}:{path}", dir.join("bin").display()))
-            .env("TMPDIR", dir.join("tmp"))
-            .env("COPY_RESOLV", "false")
-            .env("SKYHOOK_RESOURCE_ID", "scr-1234-1_pkg_1.2.3")
-            .env("SKYHOOK_ROOT_DIR", dir.join("state"))
-            .env("SKYHOOK_LOG_DIR", dir.join("log"))
-            .env("SKYHOOK_DATA_DIR", dir.join("data"));
         for (variable, value) in case["environ"].as_object().unwrap() {
             command.env(variable, value.as_str().unwrap());
         }
         let output = command.output().unwrap();
-        let said = normalise(&stdout(&output), dir);
-        assert_eq!(said, text(run, "stdout"), "{name}: {}", stderr(&output));
+        let printed = normalise(&stdout(&output), &node);
+        assert_eq!(printed, text(run, "stdout"), "{name}: {}", stderr(&output));
         let code = output.status.code().map(i64::from);
         assert_eq!(code, run["exit"].as_i64(), "{name}: {}", stderr(&output));
     }
-    let mut found = BTreeMap::new();
-    for below in ["state", "log", "tmp"] {
-        files(dir, &dir.join(below), &mut found);
-    }
     let expected: BTreeMap<String, Vec<String>> =
         serde_json::from_value(case["files_after"].clone()).unwrap();
-    assert_eq!(found, expected, "{name}");
+    assert_eq!(files_left(&node), expected, "{name}");
 }
 
 #[test]
@@ -126,7 +118,7 @@ fn whole_runs_print_and_leave_what_the_reference_did() {
     assert_eq!(cases.len(), 13);
     std::thread::scope(|scope| {
         for case in &cases {
-            scope.spawn(|| play(case));
+            scope.spawn(|| assert_case(case));
         }
     });
 }

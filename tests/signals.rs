@@ -2,163 +2,115 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::Pid;
-use support::{Package, after, assert_says, stdout, unstamp};
-
-/// A step that shows that it ran: a file `ran` in the package.
-const LEAVES_A_MARK: &str = "#!/bin/sh\n: > \"$SKYHOOK_DIR/ran\"\n";
-
-/// Says that it is ready, waits for a line on stdin, and has last words.
-const WAITS: &str = "#!/bin/sh\necho ready\nread -r word\necho \"last $word\"\n";
-
-/// A run whose first step is ready and waits. The step ends when this is dropped,
-/// for then its stdin does.
-struct Running {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
-    stderr: BufReader<ChildStderr>,
-}
-
-impl Running {
-    fn start(command: &mut Command) -> Running {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        assert_eq!(unstamp("[out]", &line), "ready\n");
-        Running {
-            child,
-            stdout,
-            stderr,
-        }
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id().try_into().unwrap())
-    }
-
-    /// The next line on stderr, while the step still waits.
-    fn notice(&mut self) -> String {
-        let mut line = String::new();
-        self.stderr.read_line(&mut line).unwrap();
-        line
-    }
-
-    /// Lets the step go on. Returns the exit code and the rest of both streams.
-    fn finish(mut self) -> (Option<i32>, String, String) {
-        let mut stdin = self.child.stdin.take().unwrap();
-        stdin.write_all(b"words\n").unwrap();
-        let (mut stdout, mut stderr) = (String::new(), String::new());
-        self.stdout.read_to_string(&mut stdout).unwrap();
-        self.stderr.read_to_string(&mut stderr).unwrap();
-        (self.child.wait().unwrap().code(), stdout, stderr)
-    }
-}
+use support::skip::try_out;
+use support::{
+    LEAVES_A_MARK, Node, Running, WAITS, assert_says, names, or_skip, stderr, stdout, unstamp,
+    with_prelude, wrapped,
+};
 
 /// A step that waits, and one that leaves a mark.
-fn waiting() -> Package {
-    Package::new()
+fn node() -> Node {
+    Node::new()
         .step("wait.sh", WAITS)
         .step("mark.sh", LEAVES_A_MARK)
 }
 
-/// The step finishes with all its output, and no other starts.
-fn assert_cancels(package: &Package, mut run: Running) {
-    let notice = run.notice();
-    assert_says(&notice, &["skyhook-agent: cancelled: ", "wait.sh finishes"]);
-    let (code, stdout, stderr) = run.finish();
-    assert_eq!(code, Some(1));
+/// Starts a run, and waits until its first step waits.
+fn start(command: &mut Command) -> Running {
+    let mut run = Running::start(command);
+    run.wait_for_line("ready");
+    run
+}
+
+/// Asserts that a signal has cancelled the run: its step finishes with all its
+/// output, and no other starts, which `next_notice` says.
+#[track_caller]
+fn assert_cancelled(node: &Node, mut run: Running, next_notice: &str) {
+    let notice = run.wait_for_notice();
+    assert_says(&notice, &["cancelled: ", "wait.sh finishes"]);
+    run.send("words");
+    let output = run.finish();
+    assert_eq!(output.status.code(), Some(1));
     assert_eq!(
-        unstamp("[out]", &stdout),
-        "last words\nSUCEEDED: wait.sh \n"
+        unstamp("[out]", &stdout(&output)),
+        "ready\nlast words\nSUCEEDED: wait.sh \n"
     );
-    let next = package.copy_dir().join("skyhook_dir/mark.sh");
-    if next.exists() {
-        assert_eq!(stderr, "skyhook-agent: cancelled: mark.sh does not start\n");
-    } else {
-        assert_eq!(stderr, "");
-    }
     assert_eq!(
-        unstamp("[out]", &package.log("wait.sh", ".log")),
+        stderr(&output),
+        format!("skyhook-agent: {notice}\n{next_notice}")
+    );
+    assert_eq!(
+        unstamp("[out]", &node.log("wait.sh", ".log")),
         "ready\nlast words\n"
     );
-    assert!(!package.copy_dir().join("ran").exists());
-    assert_eq!(package.log_names().len(), 2, "{:?}", package.log_names());
+    assert!(!node.has_run("mark.sh"));
+    assert_eq!(names(&node.package_logs()).len(), 2);
 }
+
+const MARK_DOES_NOT_START: &str = "skyhook-agent: cancelled: mark.sh does not start\n";
 
 #[test]
 fn sigterm_lets_the_running_step_finish_and_starts_no_other() {
-    let package = waiting();
-    let run = Running::start(&mut package.run_step());
+    let node = node();
+    let run = start(&mut node.run_step());
     kill(run.pid(), Signal::SIGTERM).unwrap();
-    assert_cancels(&package, run);
+    assert_cancelled(&node, run, MARK_DOES_NOT_START);
 }
 
 #[test]
-fn sigterm_to_the_agent_s_whole_group_does_not_reach_the_step() {
-    let package = waiting();
-    // In a session of its own, where no terminal has a say.
-    let mut setsid = Command::new("setsid");
-    let run_step = package.run_step();
-    setsid.arg(run_step.get_program()).args(run_step.get_args());
-    let run = Running::start(&mut setsid);
+fn sigterm_to_the_agent_s_process_group_does_not_reach_the_step() {
+    let node = node();
+    // In a session of its own, without a terminal.
+    let run = start(&mut wrapped(&["setsid"], &node.run_step()));
     killpg(run.pid(), Signal::SIGTERM).unwrap();
-    assert_cancels(&package, run);
+    assert_cancelled(&node, run, MARK_DOES_NOT_START);
 }
 
 #[test]
-fn sigterm_counts_also_when_the_step_has_no_successor() {
-    let package = Package::new().step("wait.sh", WAITS);
-    let run = Running::start(&mut package.run_step());
+fn sigterm_during_the_last_step_ends_the_run_with_1() {
+    let node = Node::new().step("wait.sh", WAITS);
+    let run = start(&mut node.run_step());
     kill(run.pid(), Signal::SIGTERM).unwrap();
-    assert_cancels(&package, run);
+    assert_cancelled(&node, run, "");
 }
 
 #[test]
 fn a_sighup_that_the_agent_was_started_to_ignore_cancels_nothing() {
-    let package = waiting();
-    let mut command = after("trap '' HUP", &package.run_step());
-    let run = Running::start(&mut command);
+    let node = node();
+    let mut run = start(&mut with_prelude("trap '' HUP", &node.run_step()));
     kill(run.pid(), Signal::SIGHUP).unwrap();
-    let (code, stdout, stderr) = run.finish();
-    assert_eq!(code, Some(0));
+    run.send("words");
+    let output = run.finish();
+    assert_eq!(output.status.code(), Some(0));
+    let stdout = stdout(&output);
     assert!(stdout.ends_with("SUCEEDED: mark.sh \n"), "{stdout}");
-    assert_eq!(stderr, "");
+    assert_eq!(stderr(&output), "");
 }
 
-/// A step in a process group of its own would be stopped by the kernel when it
-/// sets the terminal, as ssh and sudo do, and nothing would ever say so.
+/// The kernel would stop a step in a process group of its own when it sets the
+/// terminal, as ssh and sudo do, and nothing would report that.
 #[test]
-fn a_step_may_talk_to_the_terminal() {
-    const NAME: &str = "a_step_may_talk_to_the_terminal";
-    let package = Package::new().step("tty.sh", "#!/bin/sh\nstty sane < /dev/tty && echo set\n");
-    let run_step = package.run_step();
+fn a_step_may_set_the_terminal() {
+    let node = Node::new().step("tty.sh", "#!/bin/sh\nstty sane < /dev/tty && echo set\n");
+    let run_step = node.run_step();
     let mut words = vec![run_step.get_program()];
     words.extend(run_step.get_args());
     let words: Vec<String> = words
         .iter()
         .map(|word| format!("'{}'", word.to_str().unwrap()))
         .collect();
-    // util-linux's script gives it a terminal; stdin is none all the same.
-    let run = Command::new("timeout")
-        .args(["20", "script", "-qec"])
-        .arg(format!("{} < /dev/null", words.join(" ")))
-        .arg("/dev/null")
-        .stdin(Stdio::null())
-        .output();
-    let output = run.unwrap();
-    if output.status.code() == Some(127) {
-        return support::skipped(NAME, "script(1) is not there");
-    }
+    // script(1) of util-linux gives the run a terminal. Its stdin is still none.
+    let script = |command: &str| {
+        let mut script = Command::new("timeout");
+        script.args(["20", "script", "-qec", command, "/dev/null"]);
+        script.stdin(Stdio::null());
+        script
+    };
+    or_skip!(try_out(&mut script("true"), "script(1) gets no terminal"));
+    let mut run = script(&format!("{} < /dev/null", words.join(" ")));
+    let output = run.output().unwrap();
     assert_says(&stdout(&output), &[" set", "SUCEEDED: tty.sh"]);
 }

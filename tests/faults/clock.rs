@@ -1,5 +1,5 @@
-//! A clock that is set in the middle of a run. Setting this machine's would be felt
-//! by everybody on it, so that here the library is given another.
+//! A clock that is set during a run. Setting this machine's clock would disturb
+//! everything on it, so these tests give the library another one.
 
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
@@ -13,18 +13,18 @@ use skyhook_agent::stamp::{Clock, LocalZone};
 use skyhook_agent::state::{Layout, State};
 use time::{OffsetDateTime, PrimitiveDateTime};
 
-use crate::running::{Running, said_and_noticed};
-use crate::support::node::{Node, wrapped};
+use crate::support::skip::try_out;
 use crate::support::{
-    Fixture, TestClock, assert_says, names, parse_time, skipped, stdout, unstamp,
+    Fixture, Node, Running, TestClock, assert_says, names, or_skip, parse_time, stdout,
+    steps_and_agent_stderr, unstamp, wrapped,
 };
 
-/// Long enough that a test which waits for it would be noticed.
+/// So long that a test which waited for it would be noticed.
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(100);
 
 #[test]
-fn stamps_follow_the_clock_back_and_no_line_is_lost() {
+fn stamps_follow_a_clock_that_goes_back_and_no_line_is_lost() {
     let times = [
         "2026-05-02T21:51:23.456789",
         "2026-05-02T21:51:23.456788",
@@ -37,7 +37,7 @@ fn stamps_follow_the_clock_back_and_no_line_is_lost() {
     fixture.clock = Box::new(TestClock::local_times(
         times.iter().map(|time| parse_time(time)).collect(),
     ));
-    // Each line is a read, and has its time, of its own.
+    // Each line is a read of its own and has its own time.
     let lines: Vec<String> = (0..times.len())
         .map(|i| format!("out line {i}\n"))
         .collect();
@@ -56,7 +56,7 @@ fn stamps_follow_the_clock_back_and_no_line_is_lost() {
 }
 
 #[test]
-fn the_local_time_goes_back_with_the_clock() {
+fn local_time_follows_a_clock_that_goes_back() {
     let zone = LocalZone::default();
     let utc = |text| parse_time(text).assume_utc();
     for time in [
@@ -69,7 +69,7 @@ fn the_local_time_goes_back_with_the_clock() {
     }
 }
 
-/// A clock that leaps by so much each time it is read.
+/// A clock that leaps by as much each time it is read.
 struct Leaping {
     now: Cell<OffsetDateTime>,
     by: time::Duration,
@@ -102,7 +102,7 @@ impl Clock for Leaping {
 fn a_clock_that_goes_back_does_not_prolong_the_wait() {
     let mut fixture = Fixture::new();
     let fifo = fixture.fifo("fifo");
-    // Open here, so that the holder gets past its own opening.
+    // Opened here too, so that the holder's own open returns.
     let writer = OpenOptions::new().read(true).write(true).open(&fifo);
     fixture.clock = Leaping::by(-1);
     fixture.options.drain_timeout = Some(SHORT);
@@ -114,7 +114,7 @@ fn a_clock_that_goes_back_does_not_prolong_the_wait() {
 }
 
 #[test]
-fn a_clock_that_goes_back_does_not_put_the_notice_off() {
+fn a_clock_that_goes_back_does_not_delay_the_notice() {
     let mut fixture = Fixture::new();
     let fifo = fixture.fifo("fifo");
     fixture.clock = Leaping::by(-1);
@@ -126,7 +126,7 @@ fn a_clock_that_goes_back_does_not_put_the_notice_off() {
 }
 
 #[test]
-fn a_clock_that_leaps_ahead_brings_no_deadline_on() {
+fn a_clock_that_leaps_ahead_triggers_no_deadline() {
     let mut fixture = Fixture::new();
     let fifo = fixture.fifo("fifo");
     fixture.clock = Leaping::by(1);
@@ -150,7 +150,7 @@ fn claim(dir: &Path, clock: &dyn Clock) -> Claim {
 }
 
 #[test]
-fn a_log_of_a_second_that_comes_again_is_not_written_over() {
+fn a_log_is_not_overwritten_when_the_clock_repeats_its_second() {
     let dir = tempfile::tempdir().unwrap();
     for second in ["23", "24"] {
         let clock = TestClock::at(&format!("2026-05-02T21:51:{second}"));
@@ -166,9 +166,9 @@ fn a_log_of_a_second_that_comes_again_is_not_written_over() {
     }
 }
 
-/// What is old goes by when a file was written, not by the time in its name.
+/// A log's age is that of its last write, not the time in its name.
 #[test]
-fn logs_are_reaped_by_their_age_though_their_names_go_back() {
+fn logs_are_reaped_by_age_not_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let now = SystemTime::now();
     for age in 0..8_u64 {
@@ -188,9 +188,9 @@ fn logs_are_reaped_by_their_age_though_their_names_go_back() {
 }
 
 #[test]
-fn a_run_keeps_its_own_log_though_all_others_are_of_a_time_to_come() {
+fn a_run_keeps_its_own_log_although_all_others_are_from_the_future() {
     let node = Node::new().step("a.sh", "#!/bin/sh\necho words\n");
-    let logs = node.path("log/pkg/1.2.3");
+    let logs = node.package_logs();
     fs::create_dir_all(&logs).unwrap();
     let later = SystemTime::now() + Duration::from_secs(3600);
     for day in 1..=LOGS_KEPT as u64 {
@@ -210,7 +210,7 @@ fn a_run_keeps_its_own_log_though_all_others_are_of_a_time_to_come() {
 }
 
 #[test]
-fn the_history_s_order_is_that_of_what_happened() {
+fn history_entries_are_in_the_order_of_events_not_of_their_times() {
     let fixture = Fixture::new();
     let root = Root::open(fixture.dir.path()).unwrap();
     let times = ["2026-05-02T21:51:23.000000", "2025-05-02T21:51:23.000000"];
@@ -235,23 +235,23 @@ fn the_history_s_order_is_that_of_what_happened() {
     assert_eq!(newest["time"], format!("{}+00:00", times[1]));
 }
 
-/// The clock that deadlines go by, ten years on: that of a time namespace.
+/// Deadlines go by the monotonic clock. A time namespace sets it ten years ahead.
 #[test]
 fn a_node_that_has_been_up_for_years_meets_its_deadlines() {
-    const NAME: &str = "a_node_that_has_been_up_for_years_meets_its_deadlines";
     let years = (10 * 365 * 24 * 60 * 60).to_string();
     let unshare = ["unshare", "--fork", "--time", "--monotonic", &years];
-    let may = wrapped(&unshare, &Command::new("true")).output();
-    if !may.is_ok_and(|output| output.status.success()) {
-        return skipped(NAME, "may not make a time namespace");
-    }
+    let mut tried = wrapped(&unshare, &Command::new("true"));
+    or_skip!(try_out(
+        &mut tried,
+        "this user may not create a time namespace"
+    ));
     let node = Node::new().step("a.sh", "#!/bin/sh\nexec 3<&0; cat <&3 &\necho words\n");
     let mut command = wrapped(&unshare, &node.run("apply"));
     command.env("SKYHOOK_AGENT_DRAIN_TIMEOUT", "0.1");
     let output = Running::start(&mut command).finish();
     assert_eq!(output.status.code(), Some(0));
     assert_says(&stdout(&output), &["words\n", "SUCEEDED: a.sh \n"]);
-    let (_, notices) = said_and_noticed(&output);
+    let (_, notices) = steps_and_agent_stderr(&output);
     assert_says(&notices, &["not waiting any longer"]);
     assert_eq!(notices.lines().count(), 1, "{notices}");
 }

@@ -1,5 +1,5 @@
-//! Stdout, stderr and stdin: closed, full, slow, or without a reader. They cost
-//! themselves and nothing else, and the agent counts what stdout has missed.
+//! Stdout, stderr and stdin are closed, full, slow, or without a reader. Nothing else
+//! is lost, and the agent counts what stdout has missed.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -11,26 +11,25 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use crate::notices::{dropped, log_name, lost, notices};
+use crate::notices::{bytes_lost, log_name, notices, sink_failed};
 use crate::strace::traced;
-use crate::support::node::{Node, behind_banner, files, wrapped};
 use crate::support::{
-    Package, after, assert_says, full_device, log_in, names, skipped, stderr, stdout, unstamp,
+    Node, after_banner, assert_says, files, full_device, names, or_skip, stderr, stdout, unstamp,
+    with_prelude, wrapped,
 };
 
-/// 20000 bytes on each of its streams, more than one read brings, and a code of
-/// its own.
+/// Writes 20000 bytes to each stream, more than one read brings, and ends with 3.
 const CHATTY: &str = "#!/bin/sh
 yes words | head -c 20000
 yes words | head -c 20000 >&2
 exit 3
 ";
 
-/// What the agent prints behind it.
+/// What the agent prints after it.
 const VERDICT: &str = "FAILED: a.sh  3\n";
 
-fn chatty() -> Package {
-    Package::new().step("a.sh", CHATTY)
+fn chatty() -> Node {
+    Node::new().step("a.sh", CHATTY)
 }
 
 /// 20000 bytes of words.
@@ -40,20 +39,20 @@ fn words() -> String {
     words
 }
 
-/// The length of `text` with a stamp in front and behind each newline.
+/// The length of `text` with a stamp in front and after each newline.
 fn stamped_len(text: &str) -> usize {
     text.len() + 32 * (text.matches('\n').count() + 1)
 }
 
-/// `command` with the streams that `redirections` say.
+/// Has a shell redirect the streams of `command`.
 fn redirected(redirections: &str, command: &Command) -> Command {
-    let mut command = after(&format!("exec {redirections}"), command);
+    let mut command = with_prelude(&format!("exec {redirections}"), command);
     command.stdin(Stdio::null());
     command
 }
 
 #[test]
-fn closed_streams_cost_nothing_and_no_file_takes_their_place() {
+fn closed_streams_lose_nothing_and_no_file_takes_their_descriptors() {
     for (closed, out, err) in [
         ("<&-", true, true),
         (">&-", false, true),
@@ -65,14 +64,11 @@ fn closed_streams_cost_nothing_and_no_file_takes_their_place() {
         let node = Node::new().step("a.sh", "#!/bin/sh\ncat\necho out\necho err >&2\n");
         let output = redirected(closed, &node.run("apply")).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{closed}: {output:?}");
-        let log = |ending| log_in(&node.path("log/pkg/1.2.3"), "a.sh", ending);
+        let log = |ending| node.log("a.sh", ending);
         assert_eq!(unstamp("[out]", &log(".log")), "out\n", "{closed}");
         assert_eq!(unstamp("[err]", &log(".log.err")), "err\n", "{closed}");
         if out {
-            assert_says(
-                &behind_banner(&output),
-                &[&log(".log"), "SUCEEDED: a.sh \n"],
-            );
+            assert_says(&after_banner(&output), &[&log(".log"), "SUCEEDED: a.sh \n"]);
         }
         if err {
             assert_eq!(stderr(&output), log(".log.err"), "{closed}");
@@ -85,156 +81,156 @@ fn closed_streams_cost_nothing_and_no_file_takes_their_place() {
 }
 
 #[test]
-fn a_full_stdout_is_counted_over_all_steps() {
+fn what_a_full_stdout_misses_is_counted_over_all_steps() {
     let succeeds = serde_json::json!({ "returncodes": [3] });
-    let package = Package::new()
-        .step_with("a.sh", CHATTY, succeeds.clone())
-        .step_with("b.sh", CHATTY, succeeds);
-    let mut command = package.run_step();
+    let node = Node::new()
+        .step_with("a.sh", CHATTY, &succeeds)
+        .step_with("b.sh", CHATTY, &succeeds);
+    let mut command = node.run_step();
     let output = command.stdout(full_device()).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     let mut missed = 0;
     for step in ["a.sh", "b.sh"] {
-        let log = package.log(step, ".log");
+        let log = node.log(step, ".log");
         assert_eq!(unstamp("[out]", &log), words());
         missed += log.len() + format!("SUCEEDED: {step} \n").len();
     }
     assert_eq!(
         notices(&output),
-        [dropped("stdout", Errno::ENOSPC), lost("stdout", missed)]
-    );
-}
-
-#[test]
-fn a_stdout_without_a_reader_misses_exactly_what_is_said() {
-    let package = chatty();
-    let fifo = package.dir.path().join("fifo");
-    mkfifo(&fifo, Mode::S_IRWXU).unwrap();
-    // The only reader there ever was has gone before the agent is there.
-    let gone = format!("3<>'{0}' >'{0}' 3<&-", fifo.display());
-    let output = redirected(&gone, &package.run_step()).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let (log, err_log) = (package.log("a.sh", ".log"), package.log("a.sh", ".log.err"));
-    assert_eq!(unstamp("[out]", &log), words());
-    assert_eq!(unstamp("[err]", &err_log), words());
-    assert_eq!(
-        notices(&output),
         [
-            dropped("stdout", Errno::EPIPE),
-            lost("stdout", log.len() + VERDICT.len())
+            sink_failed("stdout", Errno::ENOSPC),
+            bytes_lost("stdout", missed)
         ]
     );
 }
 
 #[test]
-fn a_reader_of_stdout_that_leaves_midway_misses_exactly_what_is_said() {
-    let package = Package::new().step(
+fn a_stdout_without_a_reader_misses_as_many_bytes_as_reported() {
+    let node = chatty();
+    let fifo = node.path("fifo");
+    mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+    // The only reader is gone before the agent starts.
+    let gone = format!("3<>'{0}' >'{0}' 3<&-", fifo.display());
+    let output = redirected(&gone, &node.run_step()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let (log, err_log) = (node.log("a.sh", ".log"), node.log("a.sh", ".log.err"));
+    assert_eq!(unstamp("[out]", &log), words());
+    assert_eq!(unstamp("[err]", &err_log), words());
+    assert_eq!(
+        notices(&output),
+        [
+            sink_failed("stdout", Errno::EPIPE),
+            bytes_lost("stdout", log.len() + VERDICT.len())
+        ]
+    );
+}
+
+#[test]
+fn a_reader_of_stdout_that_leaves_midway_misses_as_many_bytes_as_reported() {
+    let node = Node::new().step(
         "a.sh",
         "#!/bin/sh\necho first\nread -r word < \"$GO\"\nyes words | head -c 20000\nexit 3\n",
     );
-    let go = package.dir.path().join("go");
+    let go = node.path("go");
     mkfifo(&go, Mode::S_IRWXU).unwrap();
-    // The step goes on when the reader has read its first line and left.
+    // The step goes on after the reader has read its first line and left.
     let script = "{ \"$@\"; echo $? >&2; } |
         { read -r line; exec <&-; echo \"$line\"; echo word > \"$GO\"; }";
-    let command = package.run_step();
+    let command = node.run_step();
     let mut sh = wrapped(&["/bin/sh", "-c", script, "sh"], &command);
     let output = sh.env("GO", &go).stdin(Stdio::null()).output().unwrap();
 
-    let log = package.log("a.sh", ".log");
+    let log = node.log("a.sh", ".log");
     assert_eq!(unstamp("[out]", &log), format!("first\n{}", words()));
     let read = stdout(&output);
     assert!(
         log.starts_with(&read) && read.ends_with(" first\n"),
         "{read}"
     );
-    // The prefix behind the first line was in the pipe by then.
+    // The prefix after the first line was in the pipe by then.
     let taken = read.len() + 32;
     assert_eq!(
         notices(&output),
         [
-            dropped("stdout", Errno::EPIPE),
-            lost("stdout", log.len() + VERDICT.len() - taken)
+            sink_failed("stdout", Errno::EPIPE),
+            bytes_lost("stdout", log.len() + VERDICT.len() - taken)
         ]
     );
     assert!(stderr(&output).ends_with("\n1\n"), "the agent's exit code");
 }
 
 #[test]
-fn a_stdout_with_a_failing_disk_misses_exactly_what_is_said() {
-    const NAME: &str = "a_stdout_with_a_failing_disk_misses_exactly_what_is_said";
-    let package = chatty();
-    let file = package.dir.path().join("stdout");
+fn a_stdout_on_a_failing_disk_misses_as_many_bytes_as_reported() {
+    let node = chatty();
+    let file = node.path("stdout");
     File::create(&file).unwrap();
-    let to_file = redirected(&format!(">'{}'", file.display()), &package.run_step());
+    let to_file = redirected(&format!(">'{}'", file.display()), &node.run_step());
     let file = file.to_str().unwrap();
     let third_write = "inject=write:error=EIO:when=3";
-    let Some(run) = traced(
+    let run = or_skip!(traced(
         &["-P", file, "-e", "trace=write", "-e", third_write],
         &to_file,
-    ) else {
-        return skipped(NAME, "may not trace");
-    };
+    ));
     assert_eq!(run.injected(), 1, "{:#?}", run.trace);
     assert_eq!(run.output.status.code(), Some(1));
-    let log = package.log("a.sh", ".log");
+    let log = node.log("a.sh", ".log");
     assert_eq!(unstamp("[out]", &log), words());
-    assert_eq!(unstamp("[err]", &package.log("a.sh", ".log.err")), words());
+    assert_eq!(unstamp("[err]", &node.log("a.sh", ".log.err")), words());
     let written = fs::read_to_string(file).unwrap();
     assert!(!written.is_empty() && log.starts_with(&written));
     assert_eq!(
         notices(&run.output),
         [
-            dropped("stdout", Errno::EIO),
-            lost("stdout", log.len() + VERDICT.len() - written.len())
+            sink_failed("stdout", Errno::EIO),
+            bytes_lost("stdout", log.len() + VERDICT.len() - written.len())
         ]
     );
 }
 
 #[test]
 fn with_stdout_and_stderr_full_the_logs_are_whole_and_the_code_is_right() {
-    let package = chatty();
-    let mut command = package.run_step();
+    let node = chatty();
+    let mut command = node.run_step();
     command.stdout(full_device()).stderr(full_device());
     assert_eq!(command.status().unwrap().code(), Some(1));
-    assert_eq!(unstamp("[out]", &package.log("a.sh", ".log")), words());
-    assert_eq!(unstamp("[err]", &package.log("a.sh", ".log.err")), words());
+    assert_eq!(unstamp("[out]", &node.log("a.sh", ".log")), words());
+    assert_eq!(unstamp("[err]", &node.log("a.sh", ".log.err")), words());
 }
 
 #[test]
 fn with_both_sinks_of_a_stream_gone_the_other_stream_is_whole() {
-    // Less on stderr than a file may have.
-    let package = Package::new().step(
+    // Stderr's log stays below the limit of file size.
+    let node = Node::new().step(
         "a.sh",
         "#!/bin/sh\nyes words | head -c 20000\necho err >&2\nexit 3\n",
     );
-    // In blocks of 512 bytes; a device has no such limit.
-    let mut command = after("ulimit -f 8", &package.run_step());
+    // 8 blocks of 512 bytes. The limit does not apply to a device.
+    let mut command = with_prelude("ulimit -f 8", &node.run_step());
     let output = command.stdout(full_device()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let all = stamped_len(&words());
-    let (log, name) = (package.log("a.sh", ".log"), log_name(&package, "a.sh"));
+    let (log, name) = (node.log("a.sh", ".log"), log_name(&node, "a.sh"));
     assert_eq!(log.len(), 4096);
     assert_eq!(
         notices(&output),
         [
-            dropped("stdout", Errno::ENOSPC),
-            dropped(&name, Errno::EFBIG),
-            lost(&name, all - 4096),
-            lost("stdout", all + VERDICT.len()),
+            sink_failed("stdout", Errno::ENOSPC),
+            sink_failed(&name, Errno::EFBIG),
+            bytes_lost(&name, all - 4096),
+            bytes_lost("stdout", all + VERDICT.len()),
         ]
     );
-    let err_log = package.log("a.sh", ".log.err");
+    let err_log = node.log("a.sh", ".log.err");
     assert_eq!(unstamp("[err]", &err_log), "err\n");
     assert!(stderr(&output).contains(err_log.lines().next().unwrap()));
-    assert_eq!(names(&package.logs().join("pkg/1.2.3")).len(), 2);
+    assert_eq!(names(&node.package_logs()).len(), 2);
 }
 
-/// Somebody else who shares the pipe has made it non-blocking, and it is small.
+/// Another process that shares the pipe may have made it non-blocking.
 #[test]
 fn a_non_blocking_and_slow_reader_gets_everything() {
     for slow_stdout in [true, false] {
-        let package = Package::new().step(
+        let node = Node::new().step(
             "a.sh",
             "#!/bin/sh\nyes words | head -c 200000\nyes words | head -c 200000 >&2\n",
         );
@@ -242,7 +238,7 @@ fn a_non_blocking_and_slow_reader_gets_everything() {
         fcntl(writer.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
         fcntl(writer.as_fd(), FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
         let writer = Stdio::from(OwnedFd::from(writer));
-        let mut command = package.run_step();
+        let mut command = node.run_step();
         if slow_stdout {
             command.stdout(writer).stderr(Stdio::null());
         } else {
@@ -260,9 +256,9 @@ fn a_non_blocking_and_slow_reader_gets_everything() {
         }
         assert_eq!(run.wait().unwrap().code(), Some(0));
         let expected = if slow_stdout {
-            format!("{}SUCEEDED: a.sh \n", package.log("a.sh", ".log"))
+            format!("{}SUCEEDED: a.sh \n", node.log("a.sh", ".log"))
         } else {
-            package.log("a.sh", ".log.err")
+            node.log("a.sh", ".log.err")
         };
         assert!(read == expected.as_bytes(), "{} bytes", read.len());
         assert!(read.len() > 1_000_000);

@@ -1,4 +1,4 @@
-//! Disks that are full or read-only, and files that are something else.
+//! Disks that are full, read-only or failing, and a fifo in a file's place.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,14 +11,16 @@ use nix::unistd::mkfifo;
 use skyhook_agent::output::log_file;
 use time::OffsetDateTime;
 
-use crate::notices::{dropped, log_name, lost, notices};
+use crate::notices::{bytes_lost, log_name, notices, sink_failed};
 use crate::strace::{Traced, traced};
-use crate::support::node::{LEAVES_A_MARK, Node, marking, with_mounts};
-use crate::support::{Package, assert_says, log_in, skipped, stderr, stdout, unstamp};
+use crate::support::{
+    LEAVES_A_MARK, Node, Skip, assert_says, in_mount_namespace, log_in, or_skip, stderr, stdout,
+    unstamp,
+};
 
 #[test]
-fn a_log_folder_that_cannot_be_made_costs_the_log_alone() {
-    let node = Node::new().step("a.sh", LEAVES_A_MARK);
+fn a_log_dir_that_cannot_be_created_loses_only_the_log() {
+    let node = Node::one_step();
     fs::write(node.path("log"), "in the way").unwrap();
     let output = node.run("apply").output().unwrap();
     assert_eq!(output.status.code(), Some(0));
@@ -28,14 +30,15 @@ fn a_log_folder_that_cannot_be_made_costs_the_log_alone() {
 }
 
 #[test]
-fn a_log_folder_that_is_read_only_costs_the_log_alone() {
-    let node = Node::new().step("a.sh", LEAVES_A_MARK);
+fn a_read_only_log_dir_loses_only_the_log() {
+    let node = Node::one_step();
     fs::create_dir(node.path("log")).unwrap();
     let script = "mount -t tmpfs -o ro none \"$0\" && exec \"$@\"";
-    let Some(mut command) = with_mounts(script, &node.path("log"), &node.run("apply")) else {
-        let name = "a_log_folder_that_is_read_only_costs_the_log_alone";
-        return skipped(name, "may not mount");
-    };
+    let mut command = or_skip!(in_mount_namespace(
+        script,
+        &node.path("log"),
+        &node.run("apply")
+    ));
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_says(&stdout(&output), &["SUCEEDED: a.sh \n"]);
@@ -48,19 +51,18 @@ fn a_log_folder_that_is_read_only_costs_the_log_alone() {
 
 #[test]
 fn a_full_disk_for_the_state_fails_the_run_and_sets_no_flag() {
-    let node = Node::new()
-        .step("a.sh", LEAVES_A_MARK)
-        .step("b.sh", LEAVES_A_MARK);
+    let node = Node::one_step().step("b.sh", LEAVES_A_MARK);
     fs::create_dir(node.path("state")).unwrap();
     let script = "mount -t tmpfs -o size=64k none \"$0\" || exit 98
         head -c 100k /dev/zero > \"$0/fill\"
         \"$@\"; code=$?
         find \"$0\" -type f | sort
         exit $code";
-    let Some(mut command) = with_mounts(script, &node.path("state"), &node.run("apply")) else {
-        let name = "a_full_disk_for_the_state_fails_the_run_and_sets_no_flag";
-        return skipped(name, "may not mount");
-    };
+    let mut command = or_skip!(in_mount_namespace(
+        script,
+        &node.path("state"),
+        &node.run("apply")
+    ));
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let flag = node.flag("a.sh");
@@ -68,7 +70,7 @@ fn a_full_disk_for_the_state_fails_the_run_and_sets_no_flag() {
         "skyhook-agent: cannot write /{}: No space left",
         flag.display()
     );
-    // An absolute path below `/` has one slash.
+    // The path is absolute, and must not begin with two slashes.
     assert_says(&stderr(&output), &[&refusal.replace("//", "/")]);
     let left = stdout(&output);
     let state = node.path("state");
@@ -77,14 +79,14 @@ fn a_full_disk_for_the_state_fails_the_run_and_sets_no_flag() {
         left.ends_with(&format!("{state}/fill\n{state}/flags/START\n")),
         "{left}"
     );
-    // Without its flag it will run again; what follows it waits for that.
+    // Without its flag the step will run again, and the next one waits for that.
     assert!(node.has_run("a.sh") && !node.has_run("b.sh"));
 }
 
-/// An agent that opens it waits for a writer that never comes.
+/// An agent that opened it would wait for a writer that never comes.
 #[test]
-fn a_fifo_in_a_file_s_place_is_refused() {
-    let node = marking();
+fn a_fifo_in_the_place_of_a_file_is_refused() {
+    let node = Node::one_step();
     let config = node.text("copy/config.json");
     for file in ["copy/config.json", "state/history/pkg.json"] {
         let path = node.path(file);
@@ -105,7 +107,7 @@ fn a_fifo_in_a_file_s_place_is_refused() {
 /// 200000 bytes of words.
 const CHATTY: &str = "#!/bin/sh\nyes words | head -c 200000\n";
 
-/// The step's stdout in the run's, without the verdict behind it.
+/// The run's stdout without the verdict at its end.
 #[track_caller]
 fn shown(output: &Output, verdict: &str) -> String {
     let stdout = stdout(output);
@@ -113,29 +115,30 @@ fn shown(output: &Output, verdict: &str) -> String {
 }
 
 #[test]
-fn a_log_disk_that_is_full_and_freed_again_costs_that_log_what_is_said() {
-    const NAME: &str = "a_log_disk_that_is_full_and_freed_again_costs_that_log_what_is_said";
-    // The step frees the disk when the agent has said that it is full.
-    let package = Package::new()
+fn a_log_on_a_disk_that_is_full_and_freed_again_misses_as_many_bytes_as_reported() {
+    // The step frees the disk after the agent has said that it is full.
+    let node = Node::new()
         .step(
             "a.sh",
             "#!/bin/sh\nyes words | head -c 200000\nread -r word\n\
              rm \"$LOGS/fill\"\nyes words | head -c 20000\necho freed >&2\nexit 0\n",
         )
         .step("b.sh", "#!/bin/sh\nyes words | head -c 20000\n");
-    fs::create_dir(package.logs()).unwrap();
+    fs::create_dir(node.path("log")).unwrap();
     let script = "mount -t tmpfs -o size=256k none \"$0\" || exit 98
         head -c 192k /dev/zero > \"$0/fill\"
         \"$@\"; code=$?
         cp -R \"$0/pkg\" \"$0/../saved\"
         exit $code";
-    let Some(mut command) = with_mounts(script, &package.logs(), &package.run_step()) else {
-        return skipped(NAME, "may not mount");
-    };
+    let mut command = or_skip!(in_mount_namespace(
+        script,
+        &node.path("log"),
+        &node.run_step()
+    ));
     let mut run = command
-        .env("LOGS", package.logs())
+        .env("LOGS", node.path("log"))
         .stdin(Stdio::piped())
-        .stdout(File::create(package.dir.path().join("stdout")).unwrap())
+        .stdout(File::create(node.path("stdout")).unwrap())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
@@ -148,7 +151,7 @@ fn a_log_disk_that_is_full_and_freed_again_costs_that_log_what_is_said() {
     reader.read_to_string(&mut said).unwrap();
     let output = Output {
         status: run.wait().unwrap(),
-        stdout: fs::read(package.dir.path().join("stdout")).unwrap(),
+        stdout: fs::read(node.path("stdout")).unwrap(),
         stderr: said.into(),
     };
     assert_eq!(output.status.code(), Some(0));
@@ -159,13 +162,13 @@ fn a_log_disk_that_is_full_and_freed_again_costs_that_log_what_is_said() {
         (first.to_owned(), second.to_owned())
     };
     assert_eq!(unstamp("[out]", &first).len(), 220_000);
-    let saved = package.dir.path().join("saved/1.2.3");
+    let saved = node.dir.path().join("saved/1.2.3");
     let log = log_in(&saved, "a.sh", ".log");
     assert!(first.starts_with(&log), "{} bytes", log.len());
     assert!((1..=65536).contains(&log.len()), "{} bytes", log.len());
     let err_log = log_in(&saved, "a.sh", ".log.err");
     assert_eq!(unstamp("[err]", &err_log), "freed\n");
-    // Freed or not, it has failed; the log of the next step is another.
+    // The sink stays dropped after the disk is freed; the next step has another log.
     let missed = first.len() - log.len();
     let notices = notices(&output);
     let [full, count] = &notices[..] else {
@@ -177,12 +180,12 @@ fn a_log_disk_that_is_full_and_freed_again_costs_that_log_what_is_said() {
     assert_eq!(unstamp("[out]", &second).len(), 20_000);
 }
 
-/// `-P` for every name that the log of a step which starts soon may have.
-fn log_paths(package: &Package, step: &str) -> Vec<String> {
-    let folder = log_file::dir(package.logs().as_os_str(), "pkg", "1.2.3");
+/// `-P` for every name that a step's log may have if it starts within two minutes.
+fn log_paths(node: &Node, step: &str) -> Vec<String> {
+    let dir = log_file::dir(node.path("log").as_os_str(), "pkg", "1.2.3");
     let now = OffsetDateTime::now_utc();
     let path = |second| {
-        let path = log_file::path(&folder, step, now + Duration::from_secs(second));
+        let path = log_file::path(&dir, step, now + Duration::from_secs(second));
         path.to_str().unwrap().replace("//", "/")
     };
     (0..120)
@@ -190,79 +193,76 @@ fn log_paths(package: &Package, step: &str) -> Vec<String> {
         .collect()
 }
 
-/// Runs the package's `a.sh` with what `inject` says done to the writes to its log.
-fn injected(package: &Package, inject: &str) -> Option<Traced> {
-    let paths = log_paths(package, "a.sh");
+/// Runs `a.sh`, and has strace do what `inject` says to the writes to its log.
+fn run_with_log_writes(node: &Node, inject: &str) -> Result<Traced, Skip> {
+    let paths = log_paths(node, "a.sh");
     let mut options: Vec<&str> = paths.iter().map(String::as_str).collect();
     options.extend(["-e", "trace=write", "-e", inject]);
-    let run = traced(&options, &package.run_step())?;
+    let run = traced(&options, &node.run_step())?;
     assert!(run.injected() > 0, "{:#?}", run.trace);
     assert_eq!(run.output.status.code(), Some(0), "{:?}", run.output);
-    Some(run)
+    Ok(run)
 }
 
 #[test]
-fn an_error_of_the_log_s_disk_costs_that_log_what_is_said() {
-    const NAME: &str = "an_error_of_the_log_s_disk_costs_that_log_what_is_said";
+fn a_log_on_a_failing_disk_misses_as_many_bytes_as_reported() {
     for (error, name) in [
         (Errno::EIO, "EIO"),
         (Errno::ENOSPC, "ENOSPC"),
         (Errno::EDQUOT, "EDQUOT"),
     ] {
-        let package = Package::new().step("a.sh", CHATTY);
+        let node = Node::new().step("a.sh", CHATTY);
         let inject = format!("inject=write:error={name}:when=3");
-        let Some(run) = injected(&package, &inject) else {
-            return skipped(NAME, "may not trace");
-        };
+        let run = or_skip!(run_with_log_writes(&node, &inject));
         let shown = shown(&run.output, "SUCEEDED: a.sh \n");
         assert_eq!(unstamp("[out]", &shown).len(), 200_000);
-        let log = package.log("a.sh", ".log");
+        let log = node.log("a.sh", ".log");
         assert!(!log.is_empty() && shown.starts_with(&log));
-        let sink = log_name(&package, "a.sh");
+        let sink = log_name(&node, "a.sh");
         assert_eq!(
             notices(&run.output),
-            [dropped(&sink, error), lost(&sink, shown.len() - log.len())]
+            [
+                sink_failed(&sink, error),
+                bytes_lost(&sink, shown.len() - log.len())
+            ]
         );
     }
 }
 
 #[test]
-fn a_write_that_is_interrupted_or_to_be_tried_again_loses_nothing() {
-    const NAME: &str = "a_write_that_is_interrupted_or_to_be_tried_again_loses_nothing";
+fn a_write_that_fails_with_eintr_or_eagain_loses_nothing() {
     for error in ["EINTR", "EAGAIN"] {
-        let package = Package::new().step("a.sh", CHATTY);
+        let node = Node::new().step("a.sh", CHATTY);
         let inject = format!("inject=write:error={error}:when=1+2");
-        let Some(run) = injected(&package, &inject) else {
-            return skipped(NAME, "may not trace");
-        };
+        let run = or_skip!(run_with_log_writes(&node, &inject));
         let shown = shown(&run.output, "SUCEEDED: a.sh \n");
         assert_eq!(unstamp("[out]", &shown).len(), 200_000);
-        assert!(package.log("a.sh", ".log") == shown, "{error}");
+        assert!(node.log("a.sh", ".log") == shown, "{error}");
         assert_eq!(stderr(&run.output), "");
     }
 }
 
 #[test]
-fn a_log_folder_that_is_removed_meanwhile_costs_that_log_and_is_said() {
-    let package = Package::new()
+fn a_log_dir_that_is_removed_during_the_step_loses_only_the_log_and_is_reported() {
+    let node = Node::new()
         .step(
             "a.sh",
             "#!/bin/sh\necho before\nrm -rf \"$LOGS\"\necho after\nexit 3\n",
         )
         .step("b.sh", "#!/bin/sh\necho words\n");
-    let mut command = package.run_step();
-    command.env("LOGS", package.logs());
+    let mut command = node.run_step();
+    command.env("LOGS", node.path("log"));
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = unstamp("[out]", &stdout(&output));
     assert_eq!(said, "before\nafter\nFAILED: a.sh  3\n");
-    let folder = package.logs().join("pkg/1.2.3");
-    let notice = format!("cannot find the log {}/a.sh-", folder.display());
+    let dir = node.package_logs();
+    let notice = format!("cannot find the log {}/a.sh-", dir.display());
     assert_says(&notices(&output)[0], &[&notice, ".log: No such file"]);
     assert_eq!(notices(&output).len(), 1);
 
     let output = command.args(["--step", "b"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(stderr(&output), "");
-    assert_eq!(unstamp("[out]", &package.log("b.sh", ".log")), "words\n");
+    assert_eq!(unstamp("[out]", &node.log("b.sh", ".log")), "words\n");
 }

@@ -1,69 +1,53 @@
-//! Calls that the kernel refuses, or does not have. See "Kernel" in
-//! docs/operations.md for those that the agent does without.
+//! System calls that the kernel refuses or does not have. "Kernel" in
+//! docs/operations.md lists those that the agent can do without.
 
-use std::fs;
 use std::process::{Command, Output};
 
 use serde_json::json;
 
 use crate::notices::notices;
 use crate::strace::{Traced, traced};
-use crate::support::node::{LEAVES_A_MARK, Node, behind_banner, files, with_mounts};
-use crate::support::{after, assert_says, log_in, names, skipped, stderr, stdout, unstamp};
+use crate::support::node::PLAIN_MARKER;
+use crate::support::{
+    LEAVES_A_MARK, Node, Skip, after_banner, assert_says, files, in_mount_namespace, or_skip,
+    stderr, stdout, unstamp, with_prelude,
+};
 
-/// A node with a step that leaves a mark and one behind it, and a folder for
-/// control files.
+/// A node with two steps that leave marks.
 fn node() -> Node {
-    let node = Node::new()
-        .step("a.sh", LEAVES_A_MARK)
-        .step("b.sh", LEAVES_A_MARK);
-    fs::create_dir(node.path("tmp")).unwrap();
-    node
+    Node::one_step().step("b.sh", LEAVES_A_MARK).with_temp_dir()
 }
 
-fn apply(node: &Node) -> Command {
-    let mut command = node.run("apply");
-    command.env("TMPDIR", node.path("tmp"));
-    command
-}
-
-/// The run has ended with this one line, and nothing is half done: no step has
-/// run, no flag but the run's own is set, and no control file is left.
+/// Asserts that the run ended with this one line, and that nothing is half done.
 #[track_caller]
 fn assert_refused(node: &Node, output: &Output, line: &str) {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert_eq!(stderr(output), format!("skyhook-agent: {line}\n"));
-    assert!(!node.has_run("a.sh") && !node.has_run("b.sh"));
-    assert!(names(&node.path("tmp")).is_empty());
-    let flags = files(&node.path("state"));
-    assert!(
-        flags.iter().all(|flag| flag.ends_with("START")),
-        "{flags:?}"
-    );
+    assert!(node.left_in_temp_dir().is_empty());
+    node.assert_nothing_done();
 }
 
 /// Runs `command` with `calls` refused: `CALL[,CALL]:error=ERROR[:when=WHICH]`.
-fn refused(calls: &str, options: &[&str], command: &Command) -> Option<Traced> {
+fn refused(calls: &str, options: &[&str], command: &Command) -> Result<Traced, Skip> {
     let (names, _) = calls.split_once(':').unwrap();
     let (only, inject) = (format!("trace={names}"), format!("inject={calls}"));
     traced(&[options, &["-e", &only, "-e", &inject]].concat(), command)
 }
 
-/// The same, making sure that they were.
-fn with_refused(calls: &str, options: &[&str], command: &Command) -> Option<Traced> {
+/// The same; asserts that a call was refused.
+fn with_refused(calls: &str, options: &[&str], command: &Command) -> Result<Traced, Skip> {
     let run = refused(calls, options, command)?;
     assert!(run.injected() > 0, "{calls}: {:#?}", run.trace);
-    Some(run)
+    Ok(run)
 }
 
 #[test]
-fn without_the_newer_calls_a_run_is_the_same() {
-    const NAME: &str = "without_the_newer_calls_a_run_is_the_same";
+fn a_run_without_newer_system_calls_is_the_same() {
     for calls in [
         "pidfd_open:error=ENOSYS",
         "pidfd_open:error=EPERM",
         "pidfd_open:error=EMFILE",
-        // Of the pidfd, which is the fourth to be watched.
+        // For the pidfd, the fourth descriptor that the loop watches.
         "epoll_ctl:error=ENOSPC:when=4",
         "openat2:error=ENOSYS",
         "openat2:error=EPERM",
@@ -75,26 +59,23 @@ fn without_the_newer_calls_a_run_is_the_same() {
         let node = Node::new()
             .step_with("steps/a.sh", script, &json!({ "returncodes": [3] }))
             .step("b.sh", "#!/bin/sh\nkill -TERM $$\n");
-        // One that the step must not get.
-        let command = after("exec 7< /dev/null", &node.run("apply"));
-        let Some(run) = with_refused(calls, &["-f"], &command) else {
-            return skipped(NAME, "may not trace");
-        };
+        // The step must not inherit this descriptor.
+        let command = with_prelude("exec 7< /dev/null", &node.run("apply"));
+        let run = or_skip!(with_refused(calls, &["-f"], &command));
         let output = run.output;
         assert_eq!(output.status.code(), Some(1), "{calls}");
-        let logs = node.path("log/pkg/1.2.3");
-        let log = log_in(&logs.join("steps"), "a.sh", ".log");
-        // The fourth is the folder that ls reads.
+        let log = node.log("steps/a.sh", ".log");
+        // 3 is the directory that ls lists.
         assert_eq!(unstamp("[out]", &log), "out\n0\n1\n2\n3\n", "{calls}");
         assert_eq!(
-            behind_banner(&output),
+            after_banner(&output),
             format!(
                 "apply steps/a.sh [] [3] Idempotence.Auto True\n{log}SUCEEDED: steps/a.sh \n\
                  apply b.sh [] [0] Idempotence.Auto True\nFAILED: b.sh  -15\n"
             ),
             "{calls}"
         );
-        let err_log = log_in(&logs.join("steps"), "a.sh", ".log.err");
+        let err_log = node.log("steps/a.sh", ".log.err");
         assert_eq!(unstamp("[err]", &err_log), "err\n", "{calls}");
         assert_eq!(stderr(&output), err_log, "{calls}");
         let flags = files(&node.path("state/flags/pkg/1.2.3"));
@@ -103,8 +84,7 @@ fn without_the_newer_calls_a_run_is_the_same() {
 }
 
 #[test]
-fn a_step_that_cannot_be_started_for_want_of_something_is_one_line() {
-    const NAME: &str = "a_step_that_cannot_be_started_for_want_of_something_is_one_line";
+fn a_step_that_cannot_start_for_lack_of_resources_is_reported_in_one_line() {
     let many = "Too many open files (os error 24)";
     let start = "cannot start /proc/self/exe";
     for (calls, line) in [
@@ -132,14 +112,12 @@ fn a_step_that_cannot_be_started_for_want_of_something_is_one_line() {
         ),
     ] {
         let node = node();
-        let Some(run) = with_refused(calls, &[], &apply(&node)) else {
-            return skipped(NAME, "may not trace");
-        };
+        let run = or_skip!(with_refused(calls, &[], &node.run("apply")));
         assert_refused(&node, &run.output, &line);
 
-        // It was refused, and not done: the next run does it.
-        let mut again = apply(&node);
-        // A log would wait for its second.
+        // Nothing of it was done, so the next run does it.
+        let mut again = node.run("apply");
+        // A second log would wait for the next second.
         again.env("SKYHOOK_AGENT_WRITE_LOGS", "false");
         let output = again.output().unwrap();
         assert_eq!(output.status.code(), Some(0));
@@ -147,38 +125,35 @@ fn a_step_that_cannot_be_started_for_want_of_something_is_one_line() {
     }
 }
 
-/// The next start has to try again.
+/// Without a flag, the next start tries again.
 #[test]
 fn an_interrupt_s_command_that_cannot_be_forked_keeps_no_flag() {
-    const NAME: &str = "an_interrupt_s_command_that_cannot_be_forked_keeps_no_flag";
     let node = Node::new().command("reboot", LEAVES_A_MARK);
     let interrupt = node.interrupt(&json!({ "type": "node_restart" }));
     let calls = "?clone,?clone3,?fork,?vfork:error=EAGAIN";
-    let Some(run) = with_refused(calls, &[], &interrupt) else {
-        return skipped(NAME, "may not trace");
-    };
+    let run = or_skip!(with_refused(calls, &[], &interrupt));
     assert_eq!(run.output.status.code(), Some(1));
     assert_says(&notices(&run.output)[0], &["cannot start /proc/self/exe: "]);
     assert!(files(&node.path("state")).is_empty());
-    assert!(!node.path("bin/reboot.ran").exists());
+    assert!(!node.command_has_run("reboot"));
 }
 
-/// Unwatched it would be left behind; so it is killed, and nobody says that it has
-/// succeeded.
+/// If the agent cannot watch a step, it kills the step and does not report success.
 #[test]
-fn a_step_that_can_be_watched_no_longer_is_killed_and_sets_no_flag() {
-    const NAME: &str = "a_step_that_can_be_watched_no_longer_is_killed_and_sets_no_flag";
-    // Without the kill the step waits for ever: for its own end of the fifo.
+fn a_step_that_can_no_longer_be_watched_is_killed_and_sets_no_flag() {
+    // The step opens a fifo without a writer, so that only the kill ends it.
     let node = Node::new()
         .step(
             "a.sh",
             "#!/bin/sh\nmkfifo \"$0.fifo\"\nread -r word < \"$0.fifo\"\n",
         )
-        .step("b.sh", LEAVES_A_MARK);
-    fs::create_dir(node.path("tmp")).unwrap();
-    let Some(run) = with_refused("epoll_wait:error=EIO", &[], &apply(&node)) else {
-        return skipped(NAME, "may not trace");
-    };
+        .step("b.sh", LEAVES_A_MARK)
+        .with_temp_dir();
+    let run = or_skip!(with_refused(
+        "epoll_wait:error=EIO",
+        &[],
+        &node.run("apply")
+    ));
     let program = node.path("copy/skyhook_dir/a.sh");
     let lost = format!(
         "{} was started, but how it went is lost: Input/output error (os error 5)",
@@ -191,22 +166,20 @@ fn a_step_that_can_be_watched_no_longer_is_killed_and_sets_no_flag() {
 fn without_proc_no_step_starts_and_one_line_says_why() {
     let node = node();
     let script = "mount -t tmpfs none /proc && exec \"$@\"";
-    let Some(mut command) = with_mounts(script, node.dir.path(), &apply(&node)) else {
-        let name = "without_proc_no_step_starts_and_one_line_says_why";
-        return skipped(name, "may not mount");
-    };
+    let mut command = or_skip!(in_mount_namespace(
+        script,
+        node.dir.path(),
+        &node.run("apply")
+    ));
     let line = "cannot start /proc/self/exe: No such file or directory (os error 2)";
     assert_refused(&node, &command.output().unwrap(), line);
 }
 
 #[test]
-fn a_history_that_cannot_be_locked_is_said_and_stays_as_it_was() {
-    const NAME: &str = "a_history_that_cannot_be_locked_is_said_and_stays_as_it_was";
+fn a_history_that_cannot_be_locked_is_reported_and_unchanged() {
     let node = node();
     let check = node.run("apply-check");
-    let Some(run) = with_refused("flock:error=ENOLCK", &[], &check) else {
-        return skipped(NAME, "may not trace");
-    };
+    let run = or_skip!(with_refused("flock:error=ENOLCK", &[], &check));
     assert_eq!(run.output.status.code(), Some(1));
     let notices = notices(&run.output);
     assert_says(
@@ -217,21 +190,18 @@ fn a_history_that_cannot_be_locked_is_said_and_stays_as_it_was() {
     assert!(files(&node.path("state/history")).is_empty());
 }
 
-/// A file system of the network may refuse that as well as the lock.
+/// A network file system may refuse the release as well as the lock.
 #[test]
-fn a_lock_whose_release_is_refused_is_no_reason_to_panic() {
-    const NAME: &str = "a_lock_whose_release_is_refused_is_no_reason_to_panic";
+fn a_lock_that_cannot_be_released_does_not_fail_the_run() {
     let node = node();
     let check = node.run("apply-check");
-    let Some(run) = refused("flock:error=ENOLCK:when=2+", &[], &check) else {
-        return skipped(NAME, "may not trace");
-    };
+    let run = or_skip!(refused("flock:error=ENOLCK:when=2+", &[], &check));
     assert_eq!(run.output.status.code(), Some(0), "{:?}", run.output);
     assert_eq!(stderr(&run.output), "");
     assert_says(&node.text("state/history/pkg.json"), &["1.2.3"]);
 }
 
-/// The calls that a run does its work by, each with the errors it may well give.
+/// The system calls that a run needs, each with errors that it may give.
 const CALLS: [(&str, &[&str]); 16] = [
     ("openat", &["EMFILE", "EIO"]),
     ("openat2", &["EMFILE", "EIO"]),
@@ -254,38 +224,29 @@ const CALLS: [(&str, &[&str]); 16] = [
 #[test]
 #[ignore = "takes two minutes: hundreds of runs under strace"]
 fn any_call_of_an_apply_that_fails_once_leaves_nothing_half_done() {
-    fail_each_call_once(
-        "any_call_of_an_apply_that_fails_once_leaves_nothing_half_done",
-        "apply",
-    );
+    or_skip!(fail_each_call_once("apply"));
 }
 
 #[test]
 #[ignore = "takes two minutes: hundreds of runs under strace"]
 fn any_call_of_a_check_that_fails_once_leaves_nothing_half_done() {
-    fail_each_call_once(
-        "any_call_of_a_check_that_fails_once_leaves_nothing_half_done",
-        "apply-check",
-    );
+    or_skip!(fail_each_call_once("apply-check"));
 }
 
-fn fail_each_call_once(name: &str, mode: &str) {
+fn fail_each_call_once(mode: &str) -> Result<(), Skip> {
     for (calls, errors) in CALLS {
         for error in errors {
             for nth in 1.. {
                 let node = node();
                 let mut command = node.run(mode);
-                command.env("TMPDIR", node.path("tmp"));
                 let failed = format!("{calls}:error={error}:when={nth}");
-                let Some(run) = refused(&failed, &[], &command) else {
-                    return skipped(name, "may not trace");
-                };
+                let run = refused(&failed, &[], &command)?;
                 if run.injected() == 0 {
                     break;
                 }
                 assert_nothing_half_done(&node, mode, &failed, &run.output);
-                // Whatever it was, once it is over all is well. A log would wait for
-                // its second.
+                // The next run does what is left. A second log would wait for the next
+                // second.
                 command.env("SKYHOOK_AGENT_WRITE_LOGS", "false");
                 let output = command.output().unwrap();
                 assert_eq!(output.status.code(), Some(0), "{failed}: {output:?}");
@@ -294,6 +255,7 @@ fn fail_each_call_once(name: &str, mode: &str) {
             }
         }
     }
+    Ok(())
 }
 
 #[track_caller]
@@ -301,22 +263,22 @@ fn assert_nothing_half_done(node: &Node, mode: &str, failed: &str, output: &Outp
     let said = stderr(output);
     assert!(!said.contains("panicked"), "{failed}: {said}");
     match output.status.code() {
-        // What failed was a log, or something that a run can do without.
+        // Something failed that a run can do without, such as a log.
         Some(0) => {
             let done = ["a.sh", "b.sh"].map(|step| node.has_run(step) && node.flag(step).exists());
             assert_eq!(done, [mode == "apply"; 2], "{failed}: {said}");
         }
-        // The loader could not even start the agent.
+        // The dynamic loader could not start the agent.
         Some(127) => assert!(stdout(output).is_empty(), "{failed}"),
         Some(1) => assert!(!notices(output).is_empty(), "{failed}: {said}"),
         code => panic!("{failed}: {code:?}: {said}"),
     }
     let is_unlink = failed.contains("unlink");
-    assert!(is_unlink || names(&node.path("tmp")).is_empty(), "{failed}");
+    assert!(is_unlink || node.left_in_temp_dir().is_empty(), "{failed}");
     for path in files(&node.path("state")) {
         let name = path.file_name().unwrap().to_str().unwrap();
         assert!(!name.ends_with(".tmp"), "{failed}: {name}");
-        if let Some(step) = name.strip_suffix("_W11fWzBd") {
+        if let Some(step) = name.strip_suffix(PLAIN_MARKER) {
             assert!(node.has_run(step), "{failed}: {name}");
         }
     }

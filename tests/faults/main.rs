@@ -1,11 +1,11 @@
-//! The agent where things go wrong, each with real processes: what is done to a
-//! run, and that nothing else of it is lost.
+//! Faults: each test does one thing to a real run, and looks that the run loses
+//! nothing else.
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod clock;
-mod company;
+mod concurrent_agents;
 mod console;
 mod disks;
 mod durability;
@@ -15,8 +15,7 @@ mod moments;
 mod notices;
 mod pid_1;
 mod processes;
-mod running;
+mod sigkill;
 mod signals;
 mod strace;
-mod sudden_ends;
 mod temp_dir;

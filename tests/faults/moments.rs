@@ -1,15 +1,15 @@
-//! Moments of a run at which something happens to it.
+//! Chooses moments of a run at which a test does something to it.
 
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::support::node::Node;
+use crate::support::Node;
 
-/// Names the seed of another failure, to have the same moments again.
+/// Set this to the seed that a failed test printed, to have the same moments again.
 const SEED: &str = "SKYHOOK_TEST_SEED";
 
-/// Moments from a run's start to a little behind its end: every other one evenly
-/// spread, every other one random. Where the test fails, says the seed.
+/// Moments from a run's start to a little after its end: one half evenly spread, the
+/// other half random. If the test fails, this prints the seed.
 pub(crate) struct Moments {
     seed: u64,
     state: u64,
@@ -52,8 +52,8 @@ impl Drop for Moments {
     }
 }
 
-/// How long undisturbed runs of a kind take, now and here.
-pub(crate) fn takes(prepare: impl Fn() -> (Node, Command)) -> Duration {
+/// Measures how long an undisturbed run of this kind takes now, as a median.
+pub(crate) fn usual_duration(prepare: impl Fn() -> (Node, Command)) -> Duration {
     let mut times = [(); 5].map(|()| {
         let (_node, mut command) = prepare();
         let since = Instant::now();

@@ -1,23 +1,22 @@
-//! The agent as PID 1, and orphans under it.
+//! The agent as PID 1, which becomes the parent of orphans.
 
 use std::process::{Command, Output};
 
-use crate::support::node::{LEAVES_A_MARK, Node, behind_banner, wrapped};
-use crate::support::{assert_says, skipped, stderr, stdout, unstamp};
+use crate::support::skip::try_out;
+use crate::support::{
+    LEAVES_A_MARK, Node, Skip, after_banner, assert_says, or_skip, stderr, stdout, unstamp, wrapped,
+};
 
-/// Runs apply as PID 1; `None` where that may not be, which is said.
-fn as_pid_1(test: &str, node: &Node) -> Option<Output> {
+/// Runs apply as PID 1.
+fn apply_as_pid_1(node: &Node) -> Result<Output, Skip> {
     let unshare = ["unshare", "--pid", "--fork", "--mount-proc"];
-    let may = wrapped(&unshare, &Command::new("true")).output();
-    if !may.is_ok_and(|output| output.status.success()) {
-        skipped(test, "may not make a process namespace");
-        return None;
-    }
-    Some(wrapped(&unshare, &node.run("apply")).output().unwrap())
+    let mut tried = wrapped(&unshare, &Command::new("true"));
+    try_out(&mut tried, "this user may not create a PID namespace")?;
+    Ok(wrapped(&unshare, &node.run("apply")).output().unwrap())
 }
 
-/// Leaves 200 processes behind that end beside it, waits until all have, and then
-/// until none of them is a zombie.
+/// Leaves 200 processes behind, waits until all have ended, and then until none of
+/// them is a zombie.
 const LEAVES_ORPHANS: &str = "#!/bin/sh
 i=0
 while [ $i -lt 200 ]; do
@@ -35,22 +34,18 @@ exit 7
 
 #[test]
 fn pid_1_reaps_orphans_and_keeps_the_step_s_own_code() {
-    const NAME: &str = "pid_1_reaps_orphans_and_keeps_the_step_s_own_code";
     let node = Node::new().step("a.sh", LEAVES_ORPHANS);
-    let Some(output) = as_pid_1(NAME, &node) else {
-        return;
-    };
+    let output = or_skip!(apply_as_pid_1(&node));
     assert_says(&stdout(&output), &["FAILED: a.sh  7\n"]);
     assert_eq!(output.status.code(), Some(1));
 }
 
-/// A step has ended, but its output has not: until then it must not stand in
-/// front of the orphans, of which there may be any number.
+/// A step has ended, but its output is still open. While the agent waits, it must
+/// reap orphans, however many there are.
 #[test]
 fn pid_1_reaps_orphans_also_while_it_waits_for_output_to_end() {
-    const NAME: &str = "pid_1_reaps_orphans_also_while_it_waits_for_output_to_end";
-    // What it leaves behind holds the output, has orphans, and says what became of
-    // them once the step itself is gone.
+    // The process that the step leaves behind holds the output and makes orphans.
+    // When the step is gone, it says whether any of them is still a zombie.
     let node = Node::new().step(
         "a.sh",
         "#!/bin/sh
@@ -68,33 +63,27 @@ step=$$
 exit 7
 ",
     );
-    let Some(output) = as_pid_1(NAME, &node) else {
-        return;
-    };
+    let output = or_skip!(apply_as_pid_1(&node));
     assert_eq!(
-        unstamp("[out]", &behind_banner(&output)).lines().last(),
+        unstamp("[out]", &after_banner(&output)).lines().last(),
         Some("FAILED: a.sh  7")
     );
     assert_says(&stdout(&output), &["none left"]);
 }
 
 #[test]
-fn pid_1_knows_the_signal_that_ended_its_step() {
-    const NAME: &str = "pid_1_knows_the_signal_that_ended_its_step";
+fn pid_1_reports_the_signal_that_ended_its_step() {
     let script =
         "#!/bin/sh\nfor i in 1 2 3 4 5 6 7 8 9; do (true &); done\necho words\nkill -KILL $$\n";
-    let Some(output) = as_pid_1(NAME, &Node::new().step("a.sh", script)) else {
-        return;
-    };
-    let said = unstamp("[out]", &behind_banner(&output));
+    let output = or_skip!(apply_as_pid_1(&Node::new().step("a.sh", script)));
+    let said = unstamp("[out]", &after_banner(&output));
     assert!(said.ends_with("words\nFAILED: a.sh  -9\n"), "{said}");
     assert_eq!(output.status.code(), Some(1));
 }
 
-/// A stop is told to PID 1 by the same signal as an end.
+/// A stop and an exit of a child both send SIGCHLD to PID 1.
 #[test]
-fn pid_1_does_not_take_a_stop_for_an_end() {
-    const NAME: &str = "pid_1_does_not_take_a_stop_for_an_end";
+fn pid_1_does_not_take_a_stopped_step_for_an_ended_one() {
     let node = Node::new().step(
         "a.sh",
         "#!/bin/sh
@@ -109,25 +98,20 @@ echo after
 exit 7
 ",
     );
-    let Some(output) = as_pid_1(NAME, &node) else {
-        return;
-    };
-    let said = unstamp("[out]", &behind_banner(&output));
+    let output = or_skip!(apply_as_pid_1(&node));
+    let said = unstamp("[out]", &after_banner(&output));
     assert!(said.ends_with("before\nafter\nFAILED: a.sh  7\n"), "{said}");
     assert_eq!(output.status.code(), Some(1));
 }
 
-/// The kernel throws away what PID 1 has not asked for.
+/// The kernel discards signals that PID 1 has not asked for.
 #[test]
 fn sigterm_reaches_pid_1() {
-    const NAME: &str = "sigterm_reaches_pid_1";
     let node = Node::new()
         .step("a.sh", "#!/bin/sh\nkill -TERM 1\necho words\n")
         .step("b.sh", LEAVES_A_MARK);
-    let Some(output) = as_pid_1(NAME, &node) else {
-        return;
-    };
-    let said = unstamp("[out]", &behind_banner(&output));
+    let output = or_skip!(apply_as_pid_1(&node));
+    let said = unstamp("[out]", &after_banner(&output));
     assert!(said.ends_with("words\nSUCEEDED: a.sh \n"), "{said}");
     assert_says(&stderr(&output), &["cancelled: b.sh does not start\n"]);
     assert_eq!(output.status.code(), Some(1));

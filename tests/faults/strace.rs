@@ -1,44 +1,47 @@
-//! Runs under strace: what they ask of the kernel, and calls that it refuses.
+//! Runs the agent under strace: to see its system calls, and to have some refused.
 
 use std::fs;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-use crate::support::node::wrapped;
+use crate::support::skip::{Skip, try_out};
+use crate::support::wrapped;
 
-/// A run, and strace's lines about it.
+/// A run, and the lines that strace wrote about it.
 pub(crate) struct Traced {
     pub(crate) output: Output,
     pub(crate) trace: Vec<String>,
 }
 
 impl Traced {
-    /// How many calls strace has answered in the kernel's place.
+    /// How many calls strace has answered instead of the kernel.
     pub(crate) fn injected(&self) -> usize {
         let injected = |line: &&String| line.ends_with("(INJECTED)");
         self.trace.iter().filter(injected).count()
     }
 }
 
-/// Runs `command` under strace with these options; `None` where nobody may trace.
-pub(crate) fn traced(options: &[&str], command: &Command) -> Option<Traced> {
-    static MAY: OnceLock<bool> = OnceLock::new();
-    let may = || {
-        let tried = Command::new("strace")
-            .args(["-o", "/dev/null", "true"])
-            .output();
-        tried.is_ok_and(|output| output.status.success())
+/// Whether strace is there and may trace.
+pub(crate) fn can_trace() -> Result<(), Skip> {
+    static TRIED: OnceLock<Result<(), Skip>> = OnceLock::new();
+    let tried = || {
+        let mut strace = Command::new("strace");
+        strace.args(["-o", "/dev/null", "true"]);
+        try_out(&mut strace, "this user may not trace")
     };
-    if !MAY.get_or_init(may) {
-        return None;
-    }
+    TRIED.get_or_init(tried).clone()
+}
+
+/// Runs `command` under strace with these options.
+pub(crate) fn traced(options: &[&str], command: &Command) -> Result<Traced, Skip> {
+    can_trace()?;
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("trace");
     let words = ["strace", "-y", "-s", "200", "-o", file.to_str().unwrap()];
     let mut strace = wrapped(&[&words[..], options].concat(), command);
     let output = strace.stdin(Stdio::null()).output().unwrap();
     let trace = fs::read_to_string(file).unwrap();
-    Some(Traced {
+    Ok(Traced {
         output,
         trace: trace.lines().map(str::to_owned).collect(),
     })

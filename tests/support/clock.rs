@@ -19,11 +19,11 @@ pub fn parse_time(text: &str) -> PrimitiveDateTime {
     PrimitiveDateTime::new(date.unwrap(), time.unwrap())
 }
 
-/// A clock that stands still but when it is read from a list, or slept on.
+/// A clock that stands still, except when it is read from a list or slept on.
 #[derive(Debug)]
 pub struct TestClock {
     utc: Cell<OffsetDateTime>,
-    /// What `local` returns, one by one; then UTC.
+    /// What `local` returns, one by one; UTC after them.
     local: RefCell<std::vec::IntoIter<PrimitiveDateTime>>,
     pub slept: Cell<Duration>,
 }

@@ -1,12 +1,13 @@
-//! Files and directories on disk.
+//! Reads and writes files and directories.
 
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-/// The content of the one log file in `dir` whose name is `{step}-{time}{ending}`.
+/// The content of the only log file in `dir` named `{step}-{time}{ending}`.
+#[track_caller]
 pub fn log_in(dir: &Path, step: &str, ending: &str) -> String {
     let mut found = fs::read_dir(dir)
         .unwrap()
@@ -22,7 +23,8 @@ pub fn log_in(dir: &Path, step: &str, ending: &str) -> String {
     fs::read_to_string(path).unwrap()
 }
 
-/// What is in a folder, sorted.
+/// The names in a directory, sorted.
+#[track_caller]
 pub fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(dir)
         .unwrap()
@@ -32,14 +34,31 @@ pub fn names(dir: &Path) -> Vec<String> {
     names
 }
 
+/// Every file below a directory, sorted. There are none if it does not exist.
+pub fn files(below: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(below).into_iter().flatten() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            files.extend(self::files(&entry.path()));
+        } else {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Writes an executable file.
+///
+/// Another process writes it. If this one had it open for writing, a child that
+/// another test starts at the same time would inherit the descriptor, and executing
+/// the file would fail with ETXTBSY.
 pub fn write_script(path: &Path, script: &str) {
-    // Written by another process: a descriptor of ours that is open for writing
-    // may be in a child that another test is just starting, and then executing
-    // the file fails with ETXTBSY.
     let mut sh = Command::new("/bin/sh")
         .args(["-c", "cat > \"$0\"; chmod 755 \"$0\""])
         .arg(path)
-        .stdin(std::process::Stdio::piped())
+        .stdin(Stdio::piped())
         .spawn()
         .unwrap();
     sh.stdin

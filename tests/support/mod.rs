@@ -1,16 +1,25 @@
-//! What the tests share. Each file here has one job; this one has the library's
-//! commands, run with the fake chroot-exec.
+//! What the tests share: a [`Node`] to run the real binary on, a [`Fixture`] to run
+//! the library's tee and steps with the fake chroot-exec, and what goes with them.
 
 // Each test file uses its part of this.
-#![allow(dead_code, missing_docs, unreachable_pub, unused_imports)]
-// Years and the like fit. What is written to stderr passes the test harness by.
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    unused_imports,
+    unused_macros
+)]
+// Years and the like fit. The test harness does not capture what is written to
+// stderr itself.
 #![allow(clippy::cast_possible_truncation, clippy::explicit_write)]
 
+pub mod chroot_exec;
 pub mod clock;
 pub mod files;
 pub mod golden;
 pub mod node;
 pub mod process;
+pub mod running;
 pub mod skip;
 pub mod text;
 
@@ -18,7 +27,6 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::rc::Rc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -35,11 +43,20 @@ use skyhook_agent::system::cancel::Cancellation;
 use tempfile::TempDir;
 
 pub use clock::{TestClock, parse_time};
-pub use files::{log_in, names, set_mode, write_script};
+pub use files::{files, log_in, names, set_mode, write_script};
 pub use golden::golden;
-pub use process::{after, agent, fill_root, full_device, is_root, pid};
-pub use skip::skipped;
-pub use text::{assert_says, stderr, stdout, unstamp};
+pub use node::{LEAVES_A_MARK, Node, WAITS, interrupt_data};
+pub use process::{
+    agent, fill_root, full_device, in_mount_namespace, is_root, pipe_without_reader, with_prelude,
+    wrapped,
+};
+pub use running::Running;
+pub use skip::Skip;
+pub(crate) use skip::{or_skip, skip};
+pub use text::{
+    after_banner, agent_line, assert_says, assert_succeeds, stderr, stdout, stdout_of_success,
+    steps_and_agent_stderr, unstamp, unstamped_success,
+};
 
 /// The scripted stand-in for `skyhook-agent chroot-exec`.
 pub fn fake_chroot_exec() -> PathBuf {
@@ -217,98 +234,5 @@ pub fn step(path: &str, arguments: &[&str]) -> Step {
         upgrade_step: false,
         env: BTreeMap::new(),
         requires_interrupt: false,
-    }
-}
-
-/// A package on disk, run by the real binary with its logs in `logs`. Every step
-/// has a check, as it should, which succeeds.
-pub struct Package {
-    pub dir: TempDir,
-    steps: Vec<serde_json::Value>,
-    checks: Vec<serde_json::Value>,
-}
-
-impl Package {
-    pub fn new() -> Package {
-        Package {
-            dir: tempfile::tempdir().unwrap(),
-            steps: Vec::new(),
-            checks: Vec::new(),
-        }
-    }
-
-    pub fn copy_dir(&self) -> PathBuf {
-        self.dir.path().join("copy")
-    }
-
-    pub fn logs(&self) -> PathBuf {
-        self.dir.path().join("logs")
-    }
-
-    /// Adds an executable step with no arguments that succeeds with 0.
-    pub fn step(self, path: &str, script: &str) -> Package {
-        self.step_with(path, script, serde_json::json!({}))
-    }
-
-    /// Adds a step; the fields of `over` replace those of a plain one.
-    pub fn step_with(mut self, path: &str, script: &str, over: serde_json::Value) -> Package {
-        let step_root = self.copy_dir().join("skyhook_dir");
-        let file = step_root.join(path);
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        write_script(&file, script);
-        let plain = |path: &str| {
-            serde_json::json!({
-                "name": path.trim_end_matches(".sh").replace('/', "-"), "path": path,
-                "arguments": [], "returncodes": [0],
-                "on_host": true, "idempotence": false, "upgrade_step": false,
-            })
-        };
-        let mut step = plain(path);
-        for (key, value) in over.as_object().unwrap() {
-            step[key] = value.clone();
-        }
-        self.steps.push(step);
-        let check = path.replace(".sh", "_check.sh");
-        fs::write(step_root.join(&check), "#!/bin/sh\n").unwrap();
-        self.checks.push(plain(&check));
-        let config = serde_json::json!({
-            "schema_version": "v1", "package_name": "pkg", "package_version": "1.2.3",
-            "expected_config_files": [],
-            "modes": { "apply": self.steps, "apply-check": self.checks },
-        });
-        fs::write(self.copy_dir().join("config.json"), config.to_string()).unwrap();
-        self
-    }
-
-    /// `skyhook-agent run-step --log-dir LOGS COPY_DIR`, not started yet.
-    pub fn run_step(&self) -> Command {
-        let mut command = agent();
-        command
-            .arg("run-step")
-            .arg("--log-dir")
-            .arg(self.logs())
-            .arg(self.copy_dir());
-        command
-    }
-
-    /// The names of the log files, sorted, their times as `<TS>`.
-    pub fn log_names(&self) -> Vec<String> {
-        let dir = self.logs().join("pkg/1.2.3");
-        let mut names: Vec<String> = fs::read_dir(dir)
-            .into_iter()
-            .flatten()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .map(|name| match name.find("-20") {
-                Some(at) => format!("{}-<TS>{}", &name[..at], &name[at + 18..]),
-                None => name,
-            })
-            .collect();
-        names.sort();
-        names
-    }
-
-    /// The content of the one log file whose name is `{step}-{time}{ending}`.
-    pub fn log(&self, step: &str, ending: &str) -> String {
-        log_in(&self.logs().join("pkg/1.2.3"), step, ending)
     }
 }

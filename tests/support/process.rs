@@ -1,10 +1,13 @@
 //! Starts the real binary, and shells and tools around it.
 
 use std::fs::{File, OpenOptions};
+use std::io;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 use nix::unistd::Pid;
+
+use super::skip::{Skip, try_out};
 
 /// The real binary, without any of the agent's variables.
 pub fn agent() -> Command {
@@ -17,22 +20,43 @@ pub fn agent() -> Command {
     command
 }
 
-/// `command`, started by a shell that first does `prelude`.
-pub fn after(prelude: &str, command: &Command) -> Command {
-    let mut sh = Command::new("/bin/sh");
-    sh.args(["-c", &format!("{prelude}; exec \"$@\""), "sh"])
+/// Puts these words in front of `command`, which keeps its environment.
+pub fn wrapped(words: &[&str], command: &Command) -> Command {
+    let mut wrapped = Command::new(words[0]);
+    wrapped
+        .args(&words[1..])
         .arg(command.get_program())
         .args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
-            Some(value) => sh.env(name, value),
-            None => sh.env_remove(name),
+            Some(value) => wrapped.env(name, value),
+            None => wrapped.env_remove(name),
         };
     }
-    sh
+    wrapped
 }
 
-/// Fills `root` with what a script needs as its root: /bin/sh and what it loads.
+/// Has a shell do `prelude` before it executes `command`.
+pub fn with_prelude(prelude: &str, command: &Command) -> Command {
+    let script = format!("{prelude}; exec \"$@\"");
+    wrapped(&["/bin/sh", "-c", &script, "sh"], command)
+}
+
+/// Has a shell do `script` in a mount namespace of its own. The script has `at` as
+/// `$0` and `command` as `"$@"`.
+pub fn in_mount_namespace(script: &str, at: &Path, command: &Command) -> Result<Command, Skip> {
+    let shell = |script| {
+        let words = ["unshare", "--mount", "/bin/sh", "-c", script];
+        wrapped(&[&words[..], &[at.to_str().unwrap()]].concat(), command)
+    };
+    try_out(
+        &mut shell("mount -t tmpfs none \"$0\""),
+        "this user may not mount",
+    )?;
+    Ok(shell(script))
+}
+
+/// Fills `root` with what a script needs as its root: /bin/sh and its libraries.
 pub fn fill_root(root: &Path) {
     let copied = Command::new("/bin/sh")
         .args([
@@ -44,7 +68,7 @@ pub fn fill_root(root: &Path) {
     assert!(copied.unwrap().success());
 }
 
-/// A child's process id, to signal it by.
+/// A child's process id, to send it signals.
 pub fn pid(child: &Child) -> Pid {
     Pid::from_raw(child.id().try_into().unwrap())
 }
@@ -53,6 +77,13 @@ pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
+/// A device on which every write fails with ENOSPC.
 pub fn full_device() -> File {
     OpenOptions::new().write(true).open("/dev/full").unwrap()
+}
+
+/// The writing end of a pipe without a reader.
+pub fn pipe_without_reader() -> Stdio {
+    let (_, writer) = io::pipe().unwrap();
+    writer.into()
 }

@@ -1,4 +1,4 @@
-//! What processes wrote, as text.
+//! Reads what processes wrote, as text.
 
 use std::process::Output;
 
@@ -10,7 +10,7 @@ pub fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// Asserts that `text` has every one of these in it.
+/// Asserts that `text` contains every one of these.
 #[track_caller]
 pub fn assert_says(text: &str, expected: &[&str]) {
     for part in expected {
@@ -18,8 +18,9 @@ pub fn assert_says(text: &str, expected: &[&str]) {
     }
 }
 
-/// `text` with every stamp taken out, each looked at: label, date, `T`, time,
-/// six digits, space.
+/// Takes every stamp out of `text`, and looks at each: label, date, `T`, time, six
+/// digits, space.
+#[track_caller]
 pub fn unstamp(label: &str, text: &str) -> String {
     let mut pieces = text.split(label);
     let mut out = pieces.next().unwrap().to_owned();
@@ -33,4 +34,56 @@ pub fn unstamp(label: &str, text: &str) -> String {
         out.push_str(rest);
     }
     out
+}
+
+/// Asserts that a process succeeded with nothing on stderr.
+#[track_caller]
+pub fn assert_succeeds(output: &Output) {
+    assert_eq!(stderr(output), "");
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(output));
+}
+
+/// The stdout of a process that [succeeded](assert_succeeds).
+#[track_caller]
+pub fn stdout_of_success(output: &Output) -> String {
+    assert_succeeds(output);
+    stdout(output)
+}
+
+/// The same without stamps.
+#[track_caller]
+pub fn unstamped_success(output: &Output) -> String {
+    unstamp("[out]", &stdout_of_success(output))
+}
+
+/// A run's stdout after the banner, which must be there.
+#[track_caller]
+pub fn after_banner(output: &Output) -> String {
+    let stdout = stdout(output);
+    let rule = format!("{}\n", "-".repeat(20));
+    let banner = stdout
+        .strip_prefix(&rule)
+        .and_then(|rest| rest.split_once(&rule));
+    let (_, rest) = banner.unwrap_or_else(|| panic!("expected a banner: {output:?}"));
+    rest.to_owned()
+}
+
+/// A run's stderr, parted into what its steps wrote and the agent's own lines.
+#[track_caller]
+pub fn steps_and_agent_stderr(output: &Output) -> (String, String) {
+    unstamp("[err]", &stderr(output))
+        .split_inclusive('\n')
+        .partition(|line| !line.starts_with("skyhook-agent: "))
+}
+
+/// Asserts that a process ran nothing: it printed nothing, and wrote one line of the
+/// agent's own on stderr. Returns that line.
+#[track_caller]
+pub fn agent_line(output: &Output, code: i32) -> String {
+    let line = stderr(output);
+    assert_eq!(output.status.code(), Some(code), "{line}");
+    assert_eq!(stdout(output), "", "{line}");
+    assert_eq!(line.lines().count(), 1, "{line}");
+    assert!(line.starts_with("skyhook-agent: "), "{line}");
+    line
 }

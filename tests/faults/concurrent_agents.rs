@@ -1,15 +1,15 @@
-//! Other agents beside it.
+//! Several agents at the same time for one package.
 
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::node::{LEAVES_A_MARK, Node, files};
+use crate::support::{Node, files};
 
 #[test]
-fn agents_side_by_side_lose_nothing_of_each_other() {
-    let node = Node::new().step("a.sh", LEAVES_A_MARK);
+fn two_agents_at_once_lose_no_history_and_no_flag() {
+    let node = Node::one_step();
     let start = |mode: &str| {
         let mut command = node.run(mode);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -30,21 +30,21 @@ fn agents_side_by_side_lose_nothing_of_each_other() {
 }
 
 #[test]
-fn an_agent_that_is_killed_costs_its_neighbour_nothing() {
+fn an_agent_that_is_killed_does_not_harm_another() {
     for millis in 0..10 {
-        let node = Node::new().step("a.sh", LEAVES_A_MARK);
+        let node = Node::one_step();
         let start = || {
             let mut command = node.run("apply-check");
             command.env("SKYHOOK_AGENT_WRITE_LOGS", "false");
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
             command.spawn().unwrap()
         };
-        let (mut killed, neighbour) = (start(), start());
+        let (mut killed, other) = (start(), start());
         std::thread::sleep(Duration::from_millis(millis));
         killed.kill().unwrap();
         killed.wait().unwrap();
-        // It waits for no lock of the dead, and reads whole files.
-        let output = neighbour.wait_with_output().unwrap();
+        // A killed agent leaves no lock behind and no partial file.
+        let output = other.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{millis} ms: {output:?}");
         let history: Value = serde_json::from_str(&node.text("state/history/pkg.json")).unwrap();
         let entries = history["history"].as_array().unwrap().len();

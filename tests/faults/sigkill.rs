@@ -1,4 +1,4 @@
-//! SIGKILL, which no run can see coming.
+//! SIGKILL at any moment, which no run can handle.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,22 +10,23 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 
-use crate::moments::{Moments, takes};
-use crate::support::node::{Node, files};
-use crate::support::{names, pid, unstamp};
+use crate::moments::{Moments, usual_duration};
+use crate::support::node::PLAIN_MARKER;
+use crate::support::process::pid;
+use crate::support::{Node, files, unstamp};
 
-/// Speaks on both streams, and leaves a mark when it has finished.
+/// Writes to both streams, and leaves a mark when it has finished.
 const STEP: &str = "#!/bin/sh
 i=0; while [ $i -lt 50 ]; do i=$((i + 1)); echo \"out $i\"; echo \"err $i\" >&2; done
 : > \"$0.ran\"
 ";
 
-/// Stands in for systemctl: notes what it was asked for.
+/// Takes the place of systemctl, and notes its arguments.
 const SYSTEMCTL: &str = "#!/bin/sh\necho \"$*\" >> \"$0.ran\"\necho done\n";
 
 const COMMANDS: [&str; 3] = ["daemon-reload", "restart a", "restart b"];
 
-/// What is killed.
+/// The form of the agent that is killed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Form {
     Apply,
@@ -35,18 +36,17 @@ enum Form {
 
 const FORMS: [Form; 3] = [Form::Apply, Form::ApplyCheck, Form::Interrupt];
 
-/// What any of them can run on.
-fn node_for_all() -> Node {
+/// A node for all forms.
+fn new_node() -> Node {
     let node = Node::new().step("a.sh", STEP).step("b.sh", STEP);
     node.script("a_check.sh", STEP);
     node.script("b_check.sh", STEP);
-    fs::create_dir(node.path("tmp")).unwrap();
-    node.command("systemctl", SYSTEMCTL)
+    node.command("systemctl", SYSTEMCTL).with_temp_dir()
 }
 
 impl Form {
-    /// A run with its logs in a folder of its own, lest it waits for another's
-    /// second.
+    /// A run with its logs in a directory of its own, so that it does not wait for
+    /// the next second.
     fn run(self, node: &Node, logs: &str) -> Command {
         let restart = json!({ "type": "service_restart", "services": ["a", "b"] });
         let mut command = match self {
@@ -54,21 +54,19 @@ impl Form {
             Form::ApplyCheck => node.run("apply-check"),
             Form::Interrupt => node.interrupt(&restart),
         };
-        command
-            .env("SKYHOOK_LOG_DIR", node.path(logs))
-            .env("TMPDIR", node.path("tmp"));
+        command.env("SKYHOOK_LOG_DIR", node.path(logs));
         command
     }
 }
 
-/// Every file of the state and of the package, its content without times.
+/// Every file of the state and of the package, with its content without times.
 fn snapshot(node: &Node) -> BTreeMap<PathBuf, String> {
     let mut files = [files(&node.path("state")), files(&node.path("copy"))].concat();
     files.retain(|path| !is_temporary(path));
     let without_times = |path: PathBuf| {
         let mut content = fs::read_to_string(&path).unwrap();
         content.retain(|c| !c.is_ascii_digit());
-        // Checks that were over when their run was killed are another entry.
+        // If the run was killed after its checks, the second run adds an entry.
         if path.ends_with("history/pkg.json") {
             content.clear();
         }
@@ -78,7 +76,7 @@ fn snapshot(node: &Node) -> BTreeMap<PathBuf, String> {
     files.into_iter().map(without_times).collect()
 }
 
-/// What was not in its place yet is nobody's state.
+/// Whether a file was not yet renamed to its place: such a file is not state.
 fn is_temporary(path: &Path) -> bool {
     let name = path.file_name().unwrap().to_str().unwrap();
     name.starts_with(".skyhook-agent-") && name.ends_with(".tmp")
@@ -90,8 +88,8 @@ fn begun(node: &Node) -> [usize; 3] {
     COMMANDS.map(|command| ran.lines().filter(|line| *line == command).count())
 }
 
-/// What a run has left behind, be it killed or not: nothing torn, no flag of a step
-/// that has not finished, no begun command without its flag.
+/// Asserts that no file of the state is torn, that no step has a flag unless it has
+/// finished, and that no command has begun without its flag.
 fn assert_state_is_whole(node: &Node, killed: &str) {
     for path in files(&node.path("state")) {
         if is_temporary(&path) {
@@ -116,7 +114,7 @@ fn assert_state_is_whole(node: &Node, killed: &str) {
                 assert!(content.parse::<f64>().unwrap() > 1.7e9, "{killed}: {name}");
             }
             _ => {
-                let step = name.strip_suffix("_W11fWzBd").unwrap();
+                let step = name.strip_suffix(PLAIN_MARKER).unwrap();
                 assert!(node.has_run(step), "{killed}: {name}");
                 assert!(content.starts_with("last_run: 20"), "{killed}: {content:?}");
                 assert!(content.ends_with("\nstep_always_runs: False"), "{killed}");
@@ -129,11 +127,11 @@ fn assert_state_is_whole(node: &Node, killed: &str) {
     }
 }
 
-/// What the killed run has logged is what its steps had said until then, and all of
-/// it where their flags are set.
+/// Asserts that the logs hold a beginning of what the steps wrote, and all of it if
+/// the step's flag is set.
 fn assert_logs_are_true(node: &Node, killed: &str) {
     let whole = |stream: &str| -> String { (1..=50).map(|i| format!("{stream} {i}\n")).collect() };
-    for path in files(&node.path("log/pkg/1.2.3")) {
+    for path in files(&node.package_logs()) {
         let name = path.file_name().unwrap().to_str().unwrap();
         let content = fs::read_to_string(&path).unwrap();
         if path.parent().unwrap().ends_with("interrupts") {
@@ -154,8 +152,8 @@ fn assert_logs_are_true(node: &Node, killed: &str) {
     }
 }
 
-/// Runs `command` and kills it after `delay`. Returns how it ended, when also the
-/// step that it may have left behind has: everything has the same stdin.
+/// Runs `command` and kills it after `delay`. Returns how it ended, after the step
+/// that it may have left behind has ended too: all of them hold the same pipe.
 fn kill_after(delay: Duration, mut command: Command) -> ExitStatus {
     let (mut held, holds) = io::pipe().unwrap();
     let mut run = command
@@ -172,20 +170,20 @@ fn kill_after(delay: Duration, mut command: Command) -> ExitStatus {
     status
 }
 
-/// What came of the kills.
+/// What the kills left.
 #[derive(Debug, Default)]
 struct Tally {
-    /// Hit a run; the others came after its end.
+    /// The kill ended a run; others came after its end.
     hit: usize,
-    /// Came before there was any state.
+    /// There was no state yet.
     early: usize,
-    /// Left a temporary file beside the state.
+    /// A temporary file was left beside the state.
     temporary: usize,
-    /// Left a control file.
+    /// A control file was left.
     control: usize,
-    /// Left a step that has begun and has no flag.
+    /// A step had begun and has no flag.
     unfinished: usize,
-    /// Left an interrupt's command that has a flag and has not begun.
+    /// A command of the interrupt has a flag and had not begun.
     not_begun: usize,
 }
 
@@ -193,7 +191,7 @@ impl Tally {
     fn count(&mut self, form: Form, status: ExitStatus, node: &Node, killed: &str) {
         let state = files(&node.path("state"));
         let temporary = state.iter().filter(|path| is_temporary(path)).count();
-        let control = names(&node.path("tmp")).len();
+        let control = node.left_in_temp_dir().len();
         assert!(temporary <= 1 && control <= 1, "{killed}: {state:?}");
         self.hit += usize::from(!status.success());
         self.early += usize::from(state.is_empty());
@@ -202,7 +200,7 @@ impl Tally {
         let state = state.iter().filter(|path| !is_temporary(path));
         match form {
             Form::Apply => {
-                // Two logs for a step, and one file that is no step's flag.
+                // Each step has two logs. One file of the state is not a step's flag.
                 let logs = files(&node.path("log")).len().div_ceil(2);
                 self.unfinished += logs.saturating_sub(state.count().saturating_sub(1));
             }
@@ -216,26 +214,26 @@ impl Tally {
     }
 }
 
-/// Kills runs of each form, and has another run complete what they began.
+/// Kills runs of each form, and lets another run complete each of them.
 fn kill_9(kills: u32) -> Tally {
     let undisturbed = FORMS.map(|form| {
-        let node = node_for_all();
+        let node = new_node();
         assert!(form.run(&node, "log").output().unwrap().status.success());
         assert_state_is_whole(&node, "undisturbed");
-        let takes = takes(|| {
-            let node = node_for_all();
+        let usual = usual_duration(|| {
+            let node = new_node();
             let command = form.run(&node, "log");
             (node, command)
         });
-        (form, takes, snapshot(&node))
+        (form, usual, snapshot(&node))
     });
     let mut tally = Tally::default();
     let mut moments = Moments::new();
     for i in 0..kills {
-        let (form, takes, left) = &undisturbed[i as usize % FORMS.len()];
-        let delay = moments.next(*takes, i, kills);
-        let killed = format!("{form:?} killed after {delay:?} of {takes:?}");
-        let node = node_for_all();
+        let (form, usual, left) = &undisturbed[i as usize % FORMS.len()];
+        let delay = moments.next(*usual, i, kills);
+        let killed = format!("{form:?} killed after {delay:?} of {usual:?}");
+        let node = new_node();
         let status = kill_after(delay, form.run(&node, "log"));
         assert_state_is_whole(&node, &killed);
         assert_logs_are_true(&node, &killed);
@@ -246,7 +244,7 @@ fn kill_9(kills: u32) -> Tally {
         assert_state_is_whole(&node, &killed);
         assert_eq!(snapshot(&node), *left, "{killed}");
         if *form == Form::Interrupt {
-            // Never twice; and one whose flag was set may not have begun.
+            // No command begins twice. At most one has a flag and has not begun.
             let mut begun = begun(&node);
             begun.sort_unstable();
             assert!(matches!(begun, [0 | 1, 1, 1]), "{killed}: {begun:?}");
@@ -256,13 +254,13 @@ fn kill_9(kills: u32) -> Tally {
 }
 
 #[test]
-fn kill_9_at_any_moment_leaves_whole_files_and_no_flag_too_many() {
+fn kill_9_at_any_moment_leaves_whole_files_and_no_wrong_flag() {
     let tally = kill_9(40);
     assert!(tally.hit > 0, "{tally:?}");
 }
 
 #[test]
 #[ignore = "500 runs: takes half a minute, on a busy machine two; --nocapture shows what they hit"]
-fn kill_9_at_500_moments_leaves_whole_files_and_no_flag_too_many() {
+fn kill_9_at_500_moments_leaves_whole_files_and_no_wrong_flag() {
     println!("{:#?}", kill_9(500));
 }
