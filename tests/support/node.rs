@@ -225,6 +225,11 @@ impl Node {
         command
     }
 
+    /// Both commands that run the steps of apply.
+    pub fn apply_both_ways(&self) -> [Command; 2] {
+        [self.run("apply"), self.run_step()]
+    }
+
     // What runs have left on this node.
 
     /// Where the logs of `pkg` 1.2.3 go.
