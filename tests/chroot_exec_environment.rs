@@ -86,7 +86,7 @@ fn a_program_that_cannot_run_is_passed_over_for_one_in_a_later_directory() {
     assert_says(&line, &["cannot run step: Permission denied"]);
 }
 
-// What the step must not inherit. Each test first shows that without chroot-exec a
+// The step must not inherit these. Each test first shows that without chroot-exec a
 // process inherits it.
 
 /// Runs `command` with all signals blocked, and some of them ignored.

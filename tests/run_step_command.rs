@@ -154,7 +154,7 @@ fn the_drain_timeout_ends_the_wait_for_held_output() {
     assert_eq!(output.status.code(), Some(0));
 }
 
-// What a step finds.
+// The directories and the control file of a step.
 
 #[test]
 fn a_relative_copy_dir_is_made_absolute() {

@@ -1,11 +1,14 @@
 //! Several agents at the same time for one package.
 
 use std::process::Stdio;
-use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::moments::{Moments, usual_duration};
 use crate::support::{Node, files};
+
+/// How many agents a test kills.
+const KILLS: u32 = 10;
 
 #[test]
 fn two_agents_at_once_lose_no_history_and_no_flag() {
@@ -31,25 +34,34 @@ fn two_agents_at_once_lose_no_history_and_no_flag() {
 
 #[test]
 fn an_agent_that_is_killed_does_not_harm_another() {
-    for millis in 0..10 {
+    let check = |node: &Node| {
+        let mut command = node.run("apply-check");
+        command.env("SKYHOOK_AGENT_WRITE_LOGS", "false");
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let usual = usual_duration(|| {
         let node = Node::one_step();
-        let start = || {
-            let mut command = node.run("apply-check");
-            command.env("SKYHOOK_AGENT_WRITE_LOGS", "false");
-            command.stdout(Stdio::piped()).stderr(Stdio::piped());
-            command.spawn().unwrap()
-        };
-        let (mut killed, other) = (start(), start());
-        std::thread::sleep(Duration::from_millis(millis));
+        let command = check(&node);
+        (node, command)
+    });
+    let mut moments = Moments::new();
+    let mut killed_in_time = 0;
+    for i in 0..KILLS {
+        let node = Node::one_step();
+        let [mut killed, other] = [(); 2].map(|()| check(&node).spawn().unwrap());
+        let delay = moments.next(usual, i, KILLS);
+        std::thread::sleep(delay);
         killed.kill().unwrap();
-        killed.wait().unwrap();
-        // A killed agent leaves no lock behind and no partial file.
+        killed_in_time += u32::from(!killed.wait().unwrap().success());
+        // A killed agent leaves no lock and no partial file.
         let output = other.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{millis} ms: {output:?}");
+        assert_eq!(output.status.code(), Some(0), "{delay:?}: {output:?}");
         let history: Value = serde_json::from_str(&node.text("state/history/pkg.json")).unwrap();
         let entries = history["history"].as_array().unwrap().len();
-        assert!(matches!(entries, 1 | 2), "{millis} ms: {history}");
+        assert!(matches!(entries, 1 | 2), "{delay:?}: {history}");
         let results = node.text("state/flags/check_results");
-        assert_eq!(results, "a_check.sh False", "{millis} ms");
+        assert_eq!(results, "a_check.sh False", "{delay:?}");
     }
+    assert!(killed_in_time > 0);
 }

@@ -25,7 +25,7 @@ yes words | head -c 20000 >&2
 exit 3
 ";
 
-/// What the agent prints after it.
+/// The verdict that the agent prints after it.
 const VERDICT: &str = "FAILED: a.sh  3\n";
 
 fn chatty() -> Node {

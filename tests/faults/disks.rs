@@ -1,8 +1,7 @@
 //! Disks that are full, read-only or failing, and a fifo in a file's place.
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Output, Stdio};
+use std::fs;
+use std::process::Output;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -14,8 +13,8 @@ use time::OffsetDateTime;
 use crate::notices::{bytes_lost, log_name, notices, sink_failed};
 use crate::strace::{Traced, traced};
 use crate::support::{
-    LEAVES_A_MARK, Node, Skip, assert_says, in_mount_namespace, log_in, or_skip, stderr, stdout,
-    unstamp,
+    LEAVES_A_MARK, Node, Running, Skip, assert_says, in_mount_namespace, log_in, or_skip, stderr,
+    stdout, unstamp,
 };
 
 #[test]
@@ -135,25 +134,10 @@ fn a_log_on_a_disk_that_is_full_and_freed_again_misses_as_many_bytes_as_reported
         &node.path("log"),
         &node.run_step()
     ));
-    let mut run = command
-        .env("LOGS", node.path("log"))
-        .stdin(Stdio::piped())
-        .stdout(File::create(node.path("stdout")).unwrap())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut reader = BufReader::new(run.stderr.take().unwrap());
-    let mut said = String::new();
-    while !said.contains("cannot write to ") {
-        assert_ne!(reader.read_line(&mut said).unwrap(), 0, "{said}");
-    }
-    run.stdin.take().unwrap().write_all(b"freed\n").unwrap();
-    reader.read_to_string(&mut said).unwrap();
-    let output = Output {
-        status: run.wait().unwrap(),
-        stdout: fs::read(node.path("stdout")).unwrap(),
-        stderr: said.into(),
-    };
+    let mut run = Running::start(command.env("LOGS", node.path("log")));
+    while !run.wait_for_notice().starts_with("cannot write to ") {}
+    run.send("freed");
+    let output = run.finish();
     assert_eq!(output.status.code(), Some(0));
 
     let (first, second) = {
@@ -162,7 +146,7 @@ fn a_log_on_a_disk_that_is_full_and_freed_again_misses_as_many_bytes_as_reported
         (first.to_owned(), second.to_owned())
     };
     assert_eq!(unstamp("[out]", &first).len(), 220_000);
-    let saved = node.dir.path().join("saved/1.2.3");
+    let saved = node.path("saved/1.2.3");
     let log = log_in(&saved, "a.sh", ".log");
     assert!(first.starts_with(&log), "{} bytes", log.len());
     assert!((1..=65536).contains(&log.len()), "{} bytes", log.len());
@@ -254,8 +238,8 @@ fn a_log_dir_that_is_removed_during_the_step_loses_only_the_log_and_is_reported(
     command.env("LOGS", node.path("log"));
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let said = unstamp("[out]", &stdout(&output));
-    assert_eq!(said, "before\nafter\nFAILED: a.sh  3\n");
+    let shown = unstamp("[out]", &stdout(&output));
+    assert_eq!(shown, "before\nafter\nFAILED: a.sh  3\n");
     let dir = node.package_logs();
     let notice = format!("cannot find the log {}/a.sh-", dir.display());
     assert_says(&notices(&output)[0], &[&notice, ".log: No such file"]);

@@ -260,18 +260,18 @@ fn fail_each_call_once(mode: &str) -> Result<(), Skip> {
 
 #[track_caller]
 fn assert_nothing_half_done(node: &Node, mode: &str, failed: &str, output: &Output) {
-    let said = stderr(output);
-    assert!(!said.contains("panicked"), "{failed}: {said}");
+    let printed = stderr(output);
+    assert!(!printed.contains("panicked"), "{failed}: {printed}");
     match output.status.code() {
         // Something failed that a run can do without, such as a log.
         Some(0) => {
             let done = ["a.sh", "b.sh"].map(|step| node.has_run(step) && node.flag(step).exists());
-            assert_eq!(done, [mode == "apply"; 2], "{failed}: {said}");
+            assert_eq!(done, [mode == "apply"; 2], "{failed}: {printed}");
         }
         // The dynamic loader could not start the agent.
         Some(127) => assert!(stdout(output).is_empty(), "{failed}"),
-        Some(1) => assert!(!notices(output).is_empty(), "{failed}: {said}"),
-        code => panic!("{failed}: {code:?}: {said}"),
+        Some(1) => assert!(!notices(output).is_empty(), "{failed}: {printed}"),
+        code => panic!("{failed}: {code:?}: {printed}"),
     }
     let is_unlink = failed.contains("unlink");
     assert!(is_unlink || node.left_in_temp_dir().is_empty(), "{failed}");

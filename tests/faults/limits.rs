@@ -68,8 +68,8 @@ fn a_run_short_of_descriptors_does_everything_or_says_why_not() {
             (Some(127), []) if stdout(&output).is_empty() => node.assert_nothing_done(),
             // The dynamic loader could not start the step.
             (Some(1), []) => {
-                let said = stdout(&output);
-                assert!(said.contains("FAILED: a.sh "), "{limit}: {said}");
+                let printed = stdout(&output);
+                assert!(printed.contains("FAILED: a.sh "), "{limit}: {printed}");
                 assert!(!node.flag("a.sh").exists(), "{limit}");
             }
             (Some(1), [notice]) => {

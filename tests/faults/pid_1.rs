@@ -76,8 +76,8 @@ fn pid_1_reports_the_signal_that_ended_its_step() {
     let script =
         "#!/bin/sh\nfor i in 1 2 3 4 5 6 7 8 9; do (true &); done\necho words\nkill -KILL $$\n";
     let output = or_skip!(apply_as_pid_1(&Node::new().step("a.sh", script)));
-    let said = unstamp("[out]", &after_banner(&output));
-    assert!(said.ends_with("words\nFAILED: a.sh  -9\n"), "{said}");
+    let shown = unstamp("[out]", &after_banner(&output));
+    assert!(shown.ends_with("words\nFAILED: a.sh  -9\n"), "{shown}");
     assert_eq!(output.status.code(), Some(1));
 }
 
@@ -99,8 +99,11 @@ exit 7
 ",
     );
     let output = or_skip!(apply_as_pid_1(&node));
-    let said = unstamp("[out]", &after_banner(&output));
-    assert!(said.ends_with("before\nafter\nFAILED: a.sh  7\n"), "{said}");
+    let shown = unstamp("[out]", &after_banner(&output));
+    assert!(
+        shown.ends_with("before\nafter\nFAILED: a.sh  7\n"),
+        "{shown}"
+    );
     assert_eq!(output.status.code(), Some(1));
 }
 
@@ -111,8 +114,8 @@ fn sigterm_reaches_pid_1() {
         .step("a.sh", "#!/bin/sh\nkill -TERM 1\necho words\n")
         .step("b.sh", LEAVES_A_MARK);
     let output = or_skip!(apply_as_pid_1(&node));
-    let said = unstamp("[out]", &after_banner(&output));
-    assert!(said.ends_with("words\nSUCEEDED: a.sh \n"), "{said}");
+    let shown = unstamp("[out]", &after_banner(&output));
+    assert!(shown.ends_with("words\nSUCEEDED: a.sh \n"), "{shown}");
     assert_says(&stderr(&output), &["cancelled: b.sh does not start\n"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(node.flag("a.sh").exists() && !node.has_run("b.sh"));

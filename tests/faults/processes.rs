@@ -51,24 +51,23 @@ fn run(node: &Node, mode: &str) -> Command {
 /// control file is left.
 #[track_caller]
 fn assert_whole(node: &Node, output: &Output, verdict: &str, others: &str) {
-    let said = unstamp("[out]", &after_banner(output));
-    let (_, said) = said.split_once("Idempotence.Auto True\n").unwrap();
-    let (said, _) = said
+    let shown = unstamp("[out]", &after_banner(output));
+    let (_, shown) = shown.split_once("Idempotence.Auto True\n").unwrap();
+    let (shown, _) = shown
         .split_once(verdict)
         .unwrap_or_else(|| panic!("expected {verdict:?} in {output:?}"));
-    let (erred, _) = steps_and_agent_stderr(output);
-    let log = |ending| node.log("a.sh", ending);
-    let log_said = unstamp("[out]", &log(".log"));
-    let log_erred = unstamp("[err]", &log(".log.err"));
-    assert!(said == log_said, "stdout and its log differ");
-    assert!(erred == log_erred, "stderr and its log differ");
+    let (shown_err, _) = steps_and_agent_stderr(output);
+    let log = unstamp("[out]", &node.log("a.sh", ".log"));
+    let err_log = unstamp("[err]", &node.log("a.sh", ".log.err"));
+    assert!(shown == log, "stdout and its log differ");
+    assert!(shown_err == err_log, "stderr and its log differ");
 
     let is_own = |line: &&str| line.ends_with('\n') && !others.contains(*line);
     let own = |text: &str| -> String { text.split_inclusive('\n').filter(is_own).collect() };
-    assert!(own(said) == lines("out"), "stdout is not whole");
-    assert!(erred == lines("err"), "stderr is not whole");
+    assert!(own(shown) == lines("out"), "stdout is not whole");
+    assert!(shown_err == lines("err"), "stderr is not whole");
     // The last line may have been cut.
-    let last = said.split_inclusive('\n').next_back().unwrap_or_default();
+    let last = shown.split_inclusive('\n').next_back().unwrap_or_default();
     assert!(last.ends_with('\n') || others.contains(last), "{last:?}");
     assert_eq!(node.left_in_temp_dir(), [""; 0]);
 }

@@ -142,11 +142,11 @@ fn assert_logs_are_true(node: &Node, killed: &str) {
         } else {
             ("[out]", whole("out"))
         };
-        let said = unstamp(label, &content);
-        assert!(whole.starts_with(&said), "{killed}: {name}: {content:?}");
+        let logged = unstamp(label, &content);
+        assert!(whole.starts_with(&logged), "{killed}: {name}: {content:?}");
         let (step, _) = name.split_once("-20").unwrap();
         assert!(
-            !node.flag(step).exists() || said == whole,
+            !node.flag(step).exists() || logged == whole,
             "{killed}: {name}"
         );
     }
@@ -170,7 +170,7 @@ fn kill_after(delay: Duration, mut command: Command) -> ExitStatus {
     status
 }
 
-/// What the kills left.
+/// A count of what the kills left.
 #[derive(Debug, Default)]
 struct Tally {
     /// The kill ended a run; others came after its end.

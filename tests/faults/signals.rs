@@ -51,9 +51,9 @@ fn each_signal_that_cancels_lets_the_step_finish_and_keeps_its_flag() {
         let mut command = in_own_session(&node.run("apply"));
         let output = run_and_cancel(&mut command, "a.sh", |pid| send(pid, signal).unwrap());
         assert_eq!(output.status.code(), Some(1), "{signal}");
-        let said = unstamp("[out]", &after_banner(&output));
-        assert_says(&said, &["ready\nlast words\nSUCEEDED: a.sh \n"]);
-        assert!(!said.contains("SUCEEDED: b.sh"), "{said}");
+        let shown = unstamp("[out]", &after_banner(&output));
+        assert_says(&shown, &["ready\nlast words\nSUCEEDED: a.sh \n"]);
+        assert!(!shown.contains("SUCEEDED: b.sh"), "{shown}");
         assert_says(&stderr(&output), &["cancelled: b.sh does not start\n"]);
         let log = node.log("a.sh", ".log");
         assert_eq!(unstamp("[out]", &log), "ready\nlast words\n");
@@ -220,8 +220,8 @@ fn finished_steps(node: &Node, output: &Output, when: &str) -> usize {
         "{when}"
     );
 
-    let said = unstamp("[out]", &after_banner(output));
-    let out = said
+    let shown = unstamp("[out]", &after_banner(output));
+    let out = shown
         .split_inclusive('\n')
         .filter(|line| line.starts_with("out "));
     assert_eq!(
@@ -229,11 +229,11 @@ fn finished_steps(node: &Node, output: &Output, when: &str) -> usize {
         whole("out").repeat(count),
         "{when}"
     );
-    let (erred, _) = steps_and_agent_stderr(output);
-    assert_eq!(erred, whole("err").repeat(count), "{when}");
+    let (err, _) = steps_and_agent_stderr(output);
+    assert_eq!(err, whole("err").repeat(count), "{when}");
     for step in &STEPS[..count] {
         assert!(node.has_run(step), "{when}: {step}");
-        assert_says(&said, &[&format!("SUCEEDED: {step} \n")]);
+        assert_says(&shown, &[&format!("SUCEEDED: {step} \n")]);
         let log = |ending| node.log(step, ending);
         assert_eq!(unstamp("[out]", &log(".log")), whole("out"), "{when}");
         assert_eq!(unstamp("[err]", &log(".log.err")), whole("err"), "{when}");

@@ -23,7 +23,7 @@ pub fn parse_time(text: &str) -> PrimitiveDateTime {
 #[derive(Debug)]
 pub struct TestClock {
     utc: Cell<OffsetDateTime>,
-    /// What `local` returns, one by one; UTC after them.
+    /// The times that `local` returns, one by one; UTC after them.
     local: RefCell<std::vec::IntoIter<PrimitiveDateTime>>,
     pub slept: Cell<Duration>,
 }

@@ -1,5 +1,6 @@
-//! What the tests share: a [`Node`] to run the real binary on, a [`Fixture`] to run
-//! the library's tee and steps with the fake chroot-exec, and what goes with them.
+//! The support that the tests share: a [`Node`] to run the real binary on, a
+//! [`Fixture`] to run the library's tee and steps with the fake chroot-exec, and the
+//! tools for both.
 
 // Each test file uses its part of this.
 #![allow(

@@ -14,7 +14,7 @@ use super::files::{files, log_in, names, write_script};
 use super::process::{agent, in_mount_namespace};
 use super::skip::Skip;
 
-/// What the agent is told that it runs for.
+/// The value of SKYHOOK_RESOURCE_ID.
 pub const RESOURCE_ID: &str = "scr-1234-1_pkg_1.2.3";
 
 /// A script that leaves a mark when it has finished: see [`Node::has_run`].
@@ -145,7 +145,7 @@ impl Node {
         self
     }
 
-    /// What is left in the directory for control files.
+    /// The names that are left in the directory for control files.
     pub fn left_in_temp_dir(&self) -> Vec<String> {
         names(&self.path("tmp"))
     }
@@ -230,7 +230,7 @@ impl Node {
         [self.run("apply"), self.run_step()]
     }
 
-    // What runs have left on this node.
+    // The files that runs leave on this node.
 
     /// Where the logs of `pkg` 1.2.3 go.
     pub fn package_logs(&self) -> PathBuf {
