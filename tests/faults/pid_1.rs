@@ -2,17 +2,22 @@
 
 use std::process::{Command, Output};
 
+use crate::strace::traced;
 use crate::support::skip::try_out;
 use crate::support::{
     LEAVES_A_MARK, Node, Skip, after_banner, assert_says, or_skip, stderr, stdout, unstamp, wrapped,
 };
 
-/// Runs apply as PID 1.
-fn apply_as_pid_1(node: &Node) -> Result<Output, Skip> {
+/// An apply as PID 1, not started yet.
+fn as_pid_1(node: &Node) -> Result<Command, Skip> {
     let unshare = ["unshare", "--pid", "--fork", "--mount-proc"];
     let mut tried = wrapped(&unshare, &Command::new("true"));
     try_out(&mut tried, "this user may not create a PID namespace")?;
-    Ok(wrapped(&unshare, &node.run("apply")).output().unwrap())
+    Ok(wrapped(&unshare, &node.run("apply")))
+}
+
+fn apply_as_pid_1(node: &Node) -> Result<Output, Skip> {
+    as_pid_1(node).map(|mut command| command.output().unwrap())
 }
 
 /// Leaves 200 processes behind, waits until all have ended, and then until none of
@@ -69,6 +74,22 @@ exit 7
         Some("FAILED: a.sh  7")
     );
     assert_says(&stdout(&output), &["none left"]);
+}
+
+/// Without a pidfd, SIGCHLD is the first to tell of the step's end. It must not be
+/// reaped as an orphan.
+#[test]
+fn pid_1_without_pidfd_open_keeps_the_step_s_own_code() {
+    let node = Node::new().step("a.sh", "#!/bin/sh\necho words\nexit 7\n");
+    let refused = "inject=pidfd_open:error=ENOSYS";
+    let run = or_skip!(traced(
+        &["-f", "-e", "trace=pidfd_open", "-e", refused],
+        &or_skip!(as_pid_1(&node))
+    ));
+    assert_eq!(run.injected(), 1, "{:#?}", run.trace);
+    let shown = unstamp("[out]", &after_banner(&run.output));
+    assert!(shown.ends_with("words\nFAILED: a.sh  7\n"), "{shown}");
+    assert_eq!(stderr(&run.output), "");
 }
 
 #[test]
