@@ -336,7 +336,7 @@ fn the_value_of_an_env_argument_is_in_the_verdict_but_in_no_file() {
 
 #[test]
 fn files_of_a_run_are_as_private_as_the_umask_says() {
-    for (umask, mode) in [("077", 0o600), ("022", 0o644)] {
+    for (umask, mode) in [("077", 0o600), ("022", 0o644), ("002", 0o664)] {
         let node = Node::one_step();
         for run in ["apply", "apply-check"] {
             let output = with_prelude(&format!("umask {umask}"), &node.run(run)).output();

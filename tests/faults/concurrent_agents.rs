@@ -7,11 +7,14 @@ use serde_json::Value;
 use crate::moments::{Moments, usual_duration};
 use crate::support::{Node, files};
 
+/// How many agents run at once: so many that without a lock they would lose entries.
+const AGENTS: usize = 8;
+
 /// How many agents a test kills.
 const KILLS: u32 = 10;
 
 #[test]
-fn two_agents_at_once_lose_no_history_and_no_flag() {
+fn agents_at_once_lose_no_history_and_no_flag() {
     let node = Node::one_step();
     let start = |mode: &str| {
         let mut command = node.run(mode);
@@ -19,14 +22,13 @@ fn two_agents_at_once_lose_no_history_and_no_flag() {
         command.spawn().unwrap()
     };
     for mode in ["apply", "apply-check"] {
-        let runs = [start(mode), start(mode)];
-        for run in runs {
+        for run in [(); AGENTS].map(|()| start(mode)) {
             let output = run.wait_with_output().unwrap();
             assert_eq!(output.status.code(), Some(0), "{output:?}");
         }
     }
     let history: Value = serde_json::from_str(&node.text("state/history/pkg.json")).unwrap();
-    assert_eq!(history["history"].as_array().unwrap().len(), 2);
+    assert_eq!(history["history"].as_array().unwrap().len(), AGENTS);
     assert!(node.flag("a.sh").exists());
     let leftover = |path: &std::path::PathBuf| path.extension().is_some_and(|end| end == "tmp");
     assert!(!files(&node.path("state")).iter().any(leftover));
