@@ -123,7 +123,6 @@ fn a_flag_of_the_reference_s_name_skips_the_step() {
 fn overlay_always_run_step_runs_steps_that_have_a_flag() {
     let node = Node::one_step();
     let mut command = node.run("apply");
-    command.env("SKYHOOK_AGENT_WRITE_LOGS", "false");
     assert_succeeds(&command.output().unwrap());
     node.remove_mark("a.sh");
     let output = command.env("OVERLAY_ALWAYS_RUN_STEP", "true").output();
@@ -145,7 +144,6 @@ fn a_step_with_idempotence_disabled_runs_although_it_has_a_flag() {
     let idempotent = json!({ "idempotence": true });
     let node = Node::new().step_with("a.sh", LEAVES_A_MARK, &idempotent);
     let mut command = node.run("apply");
-    command.env("SKYHOOK_AGENT_WRITE_LOGS", "false");
     assert_succeeds(&command.output().unwrap());
     let flag = fs::read_to_string(node.flag("a.sh")).unwrap();
     assert!(flag.ends_with("\nstep_always_runs: True"), "{flag}");

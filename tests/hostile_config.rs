@@ -139,7 +139,7 @@ fn a_mode_may_have_a_thousand_steps() {
 fn all_of_hundreds_of_steps_run() {
     let node = node_with_checks(200);
     let mut checks = node.run("apply-check");
-    // Each log of the same step would wait for a second of its own.
+    // This is not about logs, which would take most of the time.
     let output = checks.env("SKYHOOK_AGENT_WRITE_LOGS", "false").output();
     let verdicts = stdout_of_success(&output.unwrap());
     assert_eq!(verdicts.matches("SUCEEDED: a_check.sh \n").count(), 200);

@@ -38,7 +38,6 @@ fn agents_at_once_lose_no_history_and_no_flag() {
 fn an_agent_that_is_killed_does_not_harm_another() {
     let check = |node: &Node| {
         let mut command = node.run("apply-check");
-        command.env("SKYHOOK_AGENT_WRITE_LOGS", "false");
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     };

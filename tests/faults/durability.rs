@@ -30,6 +30,7 @@ fn assert_durable(trace: &[String], file: &Path) -> usize {
     };
     let renamed = find(0, &["rename", &format!(", \"{name}\"")]);
     let temporary = trace[renamed].split('"').nth(1).unwrap();
+    assert_ne!(temporary, name, "written in place: {trace:#?}");
     let temporary = format!("<{dir}/{temporary}>");
     let synced = find(0, &["fsync(", &temporary]);
     let write = |line: &&String| line.contains("write(") && line.contains(&temporary);

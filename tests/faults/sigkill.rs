@@ -45,17 +45,14 @@ fn new_node() -> Node {
 }
 
 impl Form {
-    /// A run with its logs in a directory of its own, so that it does not wait for
-    /// the next second.
-    fn run(self, node: &Node, logs: &str) -> Command {
-        let restart = json!({ "type": "service_restart", "services": ["a", "b"] });
-        let mut command = match self {
+    fn run(self, node: &Node) -> Command {
+        match self {
             Form::Apply => node.run("apply"),
             Form::ApplyCheck => node.run("apply-check"),
-            Form::Interrupt => node.interrupt(&restart),
-        };
-        command.env("SKYHOOK_LOG_DIR", node.path(logs));
-        command
+            Form::Interrupt => {
+                node.interrupt(&json!({ "type": "service_restart", "services": ["a", "b"] }))
+            }
+        }
     }
 }
 
@@ -218,11 +215,11 @@ impl Tally {
 fn kill_9(kills: u32) -> Tally {
     let undisturbed = FORMS.map(|form| {
         let node = new_node();
-        assert!(form.run(&node, "log").output().unwrap().status.success());
+        assert!(form.run(&node).output().unwrap().status.success());
         assert_state_is_whole(&node, "undisturbed");
         let usual = usual_duration(|| {
             let node = new_node();
-            let command = form.run(&node, "log");
+            let command = form.run(&node);
             (node, command)
         });
         (form, usual, snapshot(&node))
@@ -234,12 +231,12 @@ fn kill_9(kills: u32) -> Tally {
         let delay = moments.next(*usual, i, kills);
         let killed = format!("{form:?} killed after {delay:?} of {usual:?}");
         let node = new_node();
-        let status = kill_after(delay, form.run(&node, "log"));
+        let status = kill_after(delay, form.run(&node));
         assert_state_is_whole(&node, &killed);
         assert_logs_are_true(&node, &killed);
         tally.count(*form, status, &node, &killed);
 
-        let output = form.run(&node, "log of another").output().unwrap();
+        let output = form.run(&node).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{killed}: {output:?}");
         assert_state_is_whole(&node, &killed);
         assert_eq!(snapshot(&node), *left, "{killed}");
