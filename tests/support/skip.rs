@@ -47,7 +47,9 @@ pub fn report(here: &str, why: &Skip) {
         }
         Skip::NotPossible(why) => (*why).to_owned(),
     };
-    writeln!(io::stderr(), "skipped: {test}: {why}").unwrap();
+    // In one write, so that no other output comes between.
+    let line = format!("skipped: {test}: {why}\n");
+    io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 /// Tries a command that a test needs. If it fails, the error says why.
