@@ -6,7 +6,6 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io::Write;
-use std::time::Duration;
 
 use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 
@@ -164,9 +163,6 @@ pub trait Clock {
 
     /// The local time, without its zone, as the stamper takes it.
     fn local(&self) -> PrimitiveDateTime;
-
-    /// Lets `time` pass.
-    fn sleep(&self, time: Duration);
 }
 
 /// The system's clock and time zone.
@@ -182,10 +178,6 @@ impl Clock for SystemClock {
 
     fn local(&self) -> PrimitiveDateTime {
         self.zone.local(self.utc())
-    }
-
-    fn sleep(&self, time: Duration) {
-        std::thread::sleep(time);
     }
 }
 

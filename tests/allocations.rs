@@ -32,8 +32,6 @@ impl Clock for ReadCounter {
         self.0.set(reads + 1);
         parse_time("2026-05-02T21:51:23") + Duration::from_millis(250) * reads
     }
-
-    fn sleep(&self, _: Duration) {}
 }
 
 #[test]

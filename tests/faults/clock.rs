@@ -94,8 +94,6 @@ impl Clock for Leaping {
         let utc = self.utc();
         PrimitiveDateTime::new(utc.date(), utc.time())
     }
-
-    fn sleep(&self, _: Duration) {}
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Clocks that a test sets.
 
-use std::cell::{Cell, RefCell};
-use std::time::Duration;
+use std::cell::RefCell;
 
 use skyhook_agent::stamp::Clock;
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time};
@@ -19,21 +18,19 @@ pub fn parse_time(text: &str) -> PrimitiveDateTime {
     PrimitiveDateTime::new(date.unwrap(), time.unwrap())
 }
 
-/// A clock that stands still, except when it is read from a list or slept on.
+/// A clock that stands still, except when it is read from a list.
 #[derive(Debug)]
 pub struct TestClock {
-    utc: Cell<OffsetDateTime>,
+    utc: OffsetDateTime,
     /// The times that `local` returns, one by one; UTC after them.
     local: RefCell<std::vec::IntoIter<PrimitiveDateTime>>,
-    pub slept: Cell<Duration>,
 }
 
 impl TestClock {
     pub fn at(utc: &str) -> TestClock {
         TestClock {
-            utc: Cell::new(parse_time(utc).assume_utc()),
+            utc: parse_time(utc).assume_utc(),
             local: RefCell::default(),
-            slept: Cell::default(),
         }
     }
 
@@ -46,17 +43,12 @@ impl TestClock {
 
 impl Clock for TestClock {
     fn utc(&self) -> OffsetDateTime {
-        self.utc.get()
+        self.utc
     }
 
     fn local(&self) -> PrimitiveDateTime {
-        let utc = self.utc.get();
+        let utc = self.utc;
         let next = self.local.borrow_mut().next();
         next.unwrap_or(PrimitiveDateTime::new(utc.date(), utc.time()))
-    }
-
-    fn sleep(&self, time: Duration) {
-        self.utc.set(self.utc.get() + time);
-        self.slept.set(self.slept.get() + time);
     }
 }

@@ -35,7 +35,11 @@ use std::time::Duration;
 use nix::sys::pthread::{Pthread, pthread_kill, pthread_self};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
+use skyhook_agent::exec::ExecContext;
+use skyhook_agent::exec::step::{Verdict, run_step};
 use skyhook_agent::exec::tee::{self, Logs, Runner};
+use skyhook_agent::host::Root;
+use skyhook_agent::output::log_file::LogDir;
 use skyhook_agent::output::{Console, Sink};
 use skyhook_agent::package::{Idempotence, Step};
 use skyhook_agent::reactor;
@@ -236,4 +240,21 @@ pub fn step(path: &str, arguments: &[&str]) -> Step {
         env: BTreeMap::new(),
         requires_interrupt: false,
     }
+}
+
+/// Says that a step runs in this root, with its logs in `log_dir`.
+pub fn step_context<'a>(log_dir: Option<&'a LogDir<'a>>) -> ExecContext<'a> {
+    ExecContext {
+        chroot_dir: OsStr::new("local"),
+        copy_dir: "/copy",
+        log_dir,
+    }
+}
+
+/// Runs one step, with its logs in the directory `log_dir`.
+pub fn run_step_in(fixture: &mut Fixture, step: &Step, log_dir: Option<&Path>) -> Verdict {
+    let root = Root::open(Path::new("/")).unwrap();
+    let log_dir = log_dir.map(|path| LogDir::new(&root, path.to_owned()));
+    let context = step_context(log_dir.as_ref());
+    run_step(step, context, |_| None, &mut fixture.runner()).unwrap()
 }
