@@ -10,6 +10,7 @@ use crate::output::log_file::LogDir;
 
 pub mod chroot_exec;
 pub mod logged;
+mod relay;
 pub mod step;
 pub mod tee;
 

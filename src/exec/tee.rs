@@ -12,9 +12,10 @@ use tempfile::NamedTempFile;
 
 use crate::error::Error;
 use crate::exec::chroot_exec::{self, Control};
+use crate::exec::relay::Relay;
 use crate::output::{Console, Sink};
-use crate::reactor::{self, Event, Reactor, Stream};
-use crate::stamp::{Clock, Stamper};
+use crate::reactor::{self, Event, Reactor};
+use crate::stamp::Clock;
 use crate::system::exit;
 use crate::system::pipe_writers::PipeWriter;
 
@@ -162,19 +163,10 @@ impl<'a> Runner<'a> {
     ) -> io::Result<ExitStatus> {
         let held_for = self.reactor.held_notice;
         let program = command.cmd.first().map_or("", String::as_str);
-        let mut relay = Relay {
-            console: self.console,
-            logs,
-            clock: self.clock,
-            stdout: Stamper::new("[out]"),
-            stderr: Stamper::new("[err]"),
-            // Room for a read more, so that it grows for none but the shortest lines.
-            stamped: Vec::with_capacity(2 * FLUSH_THRESHOLD),
-            stream: Stream::Stdout,
-        };
+        let mut relay = Relay::new(self.console, logs, self.clock);
         let status = reactor.run(|event| match event {
-            Event::Read(stream, bytes) => relay.read(stream, Ok(bytes)),
-            Event::ReadError(stream, error) => relay.read(stream, Err(error)),
+            Event::Read(stream, bytes) => relay.read(stream, bytes),
+            Event::ReadError(stream, error) => relay.read_error(stream, &error),
             Event::Idle => relay.flush(),
             Event::End(_) => {}
             Event::Cancelled => relay.notice(&format!(
@@ -216,68 +208,6 @@ fn write_control(command: &Command<'_>, dir: &Path) -> io::Result<NamedTempFile>
         .tempfile_in(dir)?;
     file.write_all(&serde_json::to_vec(&control)?)?;
     Ok(file)
-}
-
-/// The way from reads to sinks.
-///
-/// While a stream has more at hand, what was stamped is kept back up to
-/// [`FLUSH_THRESHOLD`] bytes, and one write to each sink does for several reads. That
-/// is where most of the time goes otherwise.
-struct Relay<'a> {
-    console: &'a mut Console,
-    logs: &'a mut Logs,
-    clock: &'a dyn Clock,
-    stdout: Stamper,
-    stderr: Stamper,
-    /// Kept back, all of one stream: the two stay in the order in which they were
-    /// read.
-    stamped: Vec<u8>,
-    /// Which one.
-    stream: Stream,
-}
-
-/// When what was stamped is written although more is at hand.
-const FLUSH_THRESHOLD: usize = 64 << 10;
-
-impl Relay<'_> {
-    fn read(&mut self, stream: Stream, read: io::Result<&[u8]>) {
-        if stream != self.stream {
-            self.flush();
-            self.stream = stream;
-        }
-        let stamper = match stream {
-            Stream::Stdout => &mut self.stdout,
-            Stream::Stderr => &mut self.stderr,
-        };
-        match read {
-            Ok(bytes) => stamper.stamp(bytes, self.clock.local(), &mut self.stamped),
-            Err(error) => stamper.stamp_error(&error, self.clock.local(), &mut self.stamped),
-        }
-        if self.stamped.len() >= FLUSH_THRESHOLD {
-            self.flush();
-        }
-    }
-
-    fn flush(&mut self) {
-        if self.stamped.is_empty() {
-            return;
-        }
-        let (parent, log) = match self.stream {
-            Stream::Stdout => (&mut self.console.stdout, &mut self.logs.stdout),
-            Stream::Stderr => (&mut self.console.stderr, &mut self.logs.stderr),
-        };
-        let notices = [parent.write(&self.stamped), log.write(&self.stamped)];
-        self.stamped.clear();
-        for notice in notices.iter().flatten() {
-            self.console.notice(notice);
-        }
-    }
-
-    /// Says something on stderr, behind what was read before.
-    fn notice(&mut self, notice: &str) {
-        self.flush();
-        self.console.notice(notice);
-    }
 }
 
 fn list(writers: &[PipeWriter]) -> String {

@@ -1,0 +1,115 @@
+//! The way of a command's output from reads to sinks.
+//!
+//! Promises that each read is stamped with its own time, and reaches the console
+//! and the log whole and in the order in which it was read.
+
+use std::io;
+
+use crate::exec::tee::Logs;
+use crate::output::Console;
+use crate::reactor::Stream;
+use crate::stamp::{Clock, Stamper};
+
+/// Stamps reads and writes them to their two sinks.
+///
+/// While a stream has more at hand, what was stamped is kept back up to
+/// [`FLUSH_THRESHOLD`] bytes, and one write to each sink does for several reads. That
+/// is where most of the time goes otherwise.
+pub(super) struct Relay<'a> {
+    console: &'a mut Console,
+    logs: &'a mut Logs,
+    clock: &'a dyn Clock,
+    stdout: Stamper,
+    stderr: Stamper,
+    /// Kept back, all of one stream: the two stay in the order in which they were
+    /// read.
+    stamped: Vec<u8>,
+    /// Which one.
+    stream: Stream,
+}
+
+/// When what was stamped is written although more is at hand.
+const FLUSH_THRESHOLD: usize = 64 << 10;
+
+impl<'a> Relay<'a> {
+    /// A relay with nothing kept back.
+    pub(super) fn new(
+        console: &'a mut Console,
+        logs: &'a mut Logs,
+        clock: &'a dyn Clock,
+    ) -> Relay<'a> {
+        Relay {
+            console,
+            logs,
+            clock,
+            stdout: Stamper::new("[out]"),
+            stderr: Stamper::new("[err]"),
+            // Room for a read more, so that it grows for none but the shortest lines.
+            stamped: Vec::with_capacity(2 * FLUSH_THRESHOLD),
+            stream: Stream::Stdout,
+        }
+    }
+
+    /// Takes what one read of a stream brought.
+    pub(super) fn read(&mut self, stream: Stream, bytes: &[u8]) {
+        self.turn_to(stream);
+        let at = self.clock.local();
+        let (stamper, stamped) = self.stamper();
+        stamper.stamp(bytes, at, stamped);
+        self.flush_when_full();
+    }
+
+    /// Says in the stream itself that reading it failed.
+    pub(super) fn read_error(&mut self, stream: Stream, error: &io::Error) {
+        self.turn_to(stream);
+        let at = self.clock.local();
+        let (stamper, stamped) = self.stamper();
+        stamper.stamp_error(error, at, stamped);
+        self.flush_when_full();
+    }
+
+    /// Says something on stderr, after what was read before.
+    pub(super) fn notice(&mut self, notice: &str) {
+        self.flush();
+        self.console.notice(notice);
+    }
+
+    /// Writes what was kept back.
+    pub(super) fn flush(&mut self) {
+        if self.stamped.is_empty() {
+            return;
+        }
+        let (parent, log) = match self.stream {
+            Stream::Stdout => (&mut self.console.stdout, &mut self.logs.stdout),
+            Stream::Stderr => (&mut self.console.stderr, &mut self.logs.stderr),
+        };
+        let notices = [parent.write(&self.stamped), log.write(&self.stamped)];
+        self.stamped.clear();
+        for notice in notices.iter().flatten() {
+            self.console.notice(notice);
+        }
+    }
+
+    fn flush_when_full(&mut self) {
+        if self.stamped.len() >= FLUSH_THRESHOLD {
+            self.flush();
+        }
+    }
+
+    /// Makes `stream` the one whose reads are kept back.
+    fn turn_to(&mut self, stream: Stream) {
+        if stream != self.stream {
+            self.flush();
+            self.stream = stream;
+        }
+    }
+
+    /// The stamper of the stream whose reads are kept back, and where it puts them.
+    fn stamper(&mut self) -> (&mut Stamper, &mut Vec<u8>) {
+        let stamper = match self.stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        (stamper, &mut self.stamped)
+    }
+}
