@@ -4,9 +4,9 @@
 //! bytes mean or where they go.
 //!
 //! # What it promises
-//! - Each [`Event::Read`] is what one `read` returned, at most
-//!   [`Options::buffer_limit`] bytes, handed on at once; an [`Event::Idle`] follows
-//!   before the loop waits for anything.
+//! - Each [`Event::Read`] is what one read of at most [`Options::buffer_limit`] bytes
+//!   would have brought, handed on at once. One system call does for several of them.
+//!   An [`Event::Idle`] follows before the loop waits for anything.
 //! - Nothing is lost and nothing comes twice: a stream ends where `read` says so
 //!   (it returned 0), never because an event hinted at it.
 //! - A chatty stream cannot starve the other one, nor the child's exit, nor a
@@ -33,15 +33,11 @@ use nix::unistd::Pid;
 use crate::system::pipe_writers::{self, PipeWriter};
 use crate::system::sys;
 pub use event::{Event, Options, Stream, Watch};
-use pipe::Pipe;
+use pipe::{Buffer, Pipe};
 
-/// Reads taken from each stream before epoll is asked again: enough to make its
-/// cost vanish, few enough that an exit or a cancellation is seen soon.
-const READS_PER_WAKE: usize = 16;
-
-/// The largest read buffer. A pipe holds at most this much unless root raised
-/// /proc/sys/fs/pipe-max-size, so a larger limit would only cost memory.
-const LARGEST_BUFFER: usize = 1 << 20;
+/// System calls that read from each stream before epoll is asked again: enough to
+/// make its cost vanish, few enough that an exit or a cancellation is seen soon.
+const READS_PER_WAKE: usize = 8;
 
 /// How often a child without a pidfd is asked after.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
@@ -57,7 +53,7 @@ const ORPHANS: Token = Token(4);
 pub struct Reactor {
     poll: Poll,
     events: Events,
-    buffer: Vec<u8>,
+    buffer: Buffer,
     pipes: [Pipe; 2],
     child: Child,
     pidfd: Option<OwnedFd>,
@@ -83,11 +79,7 @@ impl Reactor {
     /// program cannot be started: there is no child then.
     pub fn spawn(mut command: Command, options: Options) -> io::Result<Reactor> {
         let poll = Poll::new()?;
-        let mut buffer = Vec::new();
-        let size = options.buffer_limit.get().min(LARGEST_BUFFER);
-        buffer.try_reserve_exact(size)?;
-        buffer.resize(size, 0);
-
+        let buffer = Buffer::new(options.buffer_limit)?;
         let (stdout, stdout_writer) = Pipe::new(Stream::Stdout, STDOUT, &poll)?;
         let (stderr, stderr_writer) = Pipe::new(Stream::Stderr, STDERR, &poll)?;
         if let Some(cancellation) = &options.cancellation {

@@ -139,6 +139,34 @@ impl Stamper {
     }
 }
 
+/// One read in pieces of at most `len` bytes, 4 or more, cut so that stamping them
+/// one after another, with the time of the read, is stamping the read.
+///
+/// For a caller that bounds what it holds: a read takes up to 33 times its length
+/// when it is stamped.
+pub fn pieces(read: &[u8], len: usize) -> impl Iterator<Item = &[u8]> {
+    let len = len.max(4);
+    let mut rest = read;
+    std::iter::from_fn(move || {
+        let (piece, after) = rest
+            .split_at_checked(piece_len(rest, len))
+            .unwrap_or((rest, b""));
+        rest = after;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+/// Where to cut: at most at `len`, and not inside of a character, be it invalid.
+fn piece_len(read: &[u8], len: usize) -> usize {
+    if read.len() <= len {
+        return read.len();
+    }
+    // Every byte but a continuation byte begins a character or is none. Where there
+    // are four continuation bytes in a row, the last belongs to no character.
+    let begins = |at: &usize| read.get(*at).is_some_and(|byte| byte & 0xc0 != 0x80);
+    (len - 3..=len).rev().find(begins).unwrap_or(len)
+}
+
 /// A time as ISO-8601, without a zone and always with six fraction digits:
 /// `2026-05-02T21:51:23.456789`.
 #[derive(Clone, Copy, Debug)]

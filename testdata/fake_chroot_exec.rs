@@ -10,12 +10,14 @@
 //! | `out TEXT`, `err TEXT` | writes TEXT to that stream, in one write |
 //! | `out64 BASE64`, `err64 BASE64` | the same with any bytes |
 //! | `pages` | makes both pipes one page large, for `taken` |
+//! | `wide` | makes both pipes 1 MiB large |
+//! | `packets` | puts both pipes into packet mode: a read brings one write, or a page of it |
 //! | `taken` | waits until the reader has taken all that was written |
 //! | `mib N` | writes N MiB of 64-byte lines to each stream, taking turns |
 //! | `control` | writes the control file as it is to stdout |
 //! | `hold FIFO` | leaves a process behind that keeps both pipes until FIFO's writer closes |
 //! | `babble` | leaves a process behind that writes to stdout until it cannot |
-//! | `tell FIFO` | opens FIFO for writing and closes it: a sign to the test |
+//! | `tell FIFO` | writes its process id to FIFO: a sign to the test |
 //! | `await FIFO` | waits until FIFO's writer closes |
 //! | `close-out` | closes stdout |
 //! | `exit N`, `kill N` | ends with code N, or by signal N |
@@ -27,7 +29,7 @@ use std::process::{Command, Stdio, exit};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -61,9 +63,11 @@ fn play(control: &str) -> io::Result<()> {
             "err" => write(io::stderr().as_fd(), rest.as_bytes())?,
             "out64" => write(io::stdout().as_fd(), &decode(rest))?,
             "err64" => write(io::stderr().as_fd(), &decode(rest))?,
-            "pages" => {
+            "pages" => resize_pipes(4096)?,
+            "wide" => resize_pipes(1 << 20)?,
+            "packets" => {
                 for fd in [io::stdout().as_fd(), io::stderr().as_fd()] {
-                    fcntl(fd, FcntlArg::F_SETPIPE_SZ(4096))?;
+                    fcntl(fd, FcntlArg::F_SETFL(OFlag::O_DIRECT))?;
                 }
             }
             "taken" => {
@@ -78,7 +82,10 @@ fn play(control: &str) -> io::Result<()> {
             "mib" => write_mib(rest.parse().expect("a number"))?,
             "control" => write(io::stdout().as_fd(), control.as_bytes())?,
             "hold" | "babble" => leave_behind(word, rest)?,
-            "tell" => drop(OpenOptions::new().write(true).open(rest)?),
+            "tell" => {
+                let mut fifo = OpenOptions::new().write(true).open(rest)?;
+                write!(fifo, "{}", std::process::id())?;
+            }
             "await" => wait_for_close(rest)?,
             "close-out" => nix::unistd::close(1)?,
             "exit" => exit(rest.parse().expect("a number")),
@@ -96,6 +103,13 @@ fn play(control: &str) -> io::Result<()> {
 fn write(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         bytes = &bytes[nix::unistd::write(fd, bytes)?..];
+    }
+    Ok(())
+}
+
+fn resize_pipes(size: i32) -> io::Result<()> {
+    for fd in [io::stdout().as_fd(), io::stderr().as_fd()] {
+        fcntl(fd, FcntlArg::F_SETPIPE_SZ(size))?;
     }
     Ok(())
 }

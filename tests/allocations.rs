@@ -63,12 +63,27 @@ fn a_run_with_many_reads_allocates_as_much_as_one_with_few() {
     assert_eq!(many, few);
 }
 
+/// Newlines grow most when they are stamped: 33 bytes each.
+#[test]
+fn a_large_limit_takes_little_more_memory_than_its_buffer() {
+    const LARGEST_BUFFER: u64 = 1 << 20;
+    let script = format!("out {}", "\n".repeat(60_000));
+    let (_, allocations) = run_with_limit(&script, usize::MAX);
+    let most = allocations.bytes_max;
+    assert!(most > LARGEST_BUFFER, "{most}");
+    assert!(most < LARGEST_BUFFER + (768 << 10), "{most}");
+}
+
 /// Runs a command through tee; returns its reads, and the allocations meanwhile.
 fn run(script: &str) -> (usize, AllocationInfo) {
+    run_with_limit(script, READ_LEN)
+}
+
+fn run_with_limit(script: &str, limit: usize) -> (usize, AllocationInfo) {
     let reads = ReadCounter::default();
     let mut fixture = Fixture::new();
     fixture.clock = Box::new(reads.clone());
-    fixture.options.buffer_limit = READ_LEN.try_into().unwrap();
+    fixture.options.buffer_limit = limit.try_into().unwrap();
     let command = Command {
         chroot_dir: OsStr::new("local"),
         cmd: &[script.to_owned()],

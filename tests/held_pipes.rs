@@ -3,13 +3,18 @@
 
 mod support;
 
-use std::fs::OpenOptions;
+use std::cell::Cell;
+use std::fs::{self, OpenOptions};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
 use skyhook_agent::reactor::{Event, Options, Reactor, Watch};
+use skyhook_agent::stamp::Clock;
 use support::{Fixture, unstamp};
+use time::{OffsetDateTime, PrimitiveDateTime};
 
 const SOON: Duration = Duration::from_millis(100);
 
@@ -154,18 +159,18 @@ fn a_child_that_runs_long_brings_no_notice() {
     assert_eq!(notices, 0);
 }
 
-/// Reads, a byte at a time, a child that writes more than a wake reads and ends.
-/// Returns what was said of held pipes, and how many bytes came.
+/// Runs a child that has written more than a wake reads, and ended, before the loop
+/// begins. Returns what was said of held pipes, and how many bytes came.
 fn slow_to_read(options: Options) -> (Vec<String>, usize) {
-    let mut head = Command::new("/bin/sh");
-    head.args(["-c", "yes | head -c 8192"]);
-    let options = Options {
-        buffer_limit: 1.try_into().unwrap(),
-        ..options
-    };
+    let fixture = Fixture::new();
+    let done = fixture.fifo("done");
+    let command = fixture.command(&["wide", "mib 1", &format!("tell {done}")]);
+    let reactor = Reactor::spawn(command, options).unwrap();
+    let child = fs::read_to_string(done).unwrap().parse().unwrap();
+    let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+    waitid(Id::Pid(Pid::from_raw(child)), ended).unwrap();
     let (mut said, mut read) = (Vec::new(), 0);
-    Reactor::spawn(head, options)
-        .unwrap()
+    reactor
         .run(|event| match event {
             Event::Read(_, bytes) => read += bytes.len(),
             Event::PipesHeldOpen(_) | Event::GivenUp(_) => said.push(format!("{event:?}")),
@@ -181,7 +186,7 @@ fn being_slow_to_read_is_not_taken_for_a_holder() {
         held_notice: Duration::ZERO,
         ..Options::default()
     });
-    assert_eq!((said, read), (vec![], 8192));
+    assert_eq!((said, read), (vec![], 2 << 20));
 }
 
 #[test]
@@ -190,19 +195,47 @@ fn what_a_pipe_holds_at_the_time_out_is_read_to_its_end() {
         drain_timeout: Some(Duration::ZERO),
         ..Options::default()
     });
-    assert_eq!((said, read), (vec![], 8192));
+    assert_eq!((said, read), (vec![], 2 << 20));
 }
 
-/// Each read fills the buffer, and nothing is said at the end: what is held back for
-/// company is written all the same.
+/// A clock that stands still at its first reading until two named pipes have been
+/// opened.
+struct Stalled(Vec<String>, Cell<bool>);
+
+impl Clock for Stalled {
+    fn utc(&self) -> OffsetDateTime {
+        OffsetDateTime::UNIX_EPOCH
+    }
+
+    fn local(&self) -> PrimitiveDateTime {
+        if !self.1.replace(true) {
+            for fifo in &self.0 {
+                fs::read(fifo).unwrap();
+            }
+        }
+        PrimitiveDateTime::new(self.utc().date(), self.utc().time())
+    }
+}
+
+/// Each system call reads all that it can, and no pause is told at the end: what was
+/// kept back, to be written together, is written all the same.
 #[test]
 fn what_a_pipe_holds_at_the_time_out_reaches_every_sink() {
     let mut fixture = Fixture::new();
-    fixture.options.buffer_limit = 1.try_into().unwrap();
+    let (first, done) = (fixture.fifo("first"), fixture.fifo("done"));
+    fixture.clock = Box::new(Stalled(vec![first.clone(), done.clone()], Cell::default()));
+    // The exit is seen after a wake's reads then, and the time-out with it.
+    fixture.options.watch = Watch::Poll;
     fixture.options.drain_timeout = Some(Duration::ZERO);
-    let text = "x".repeat(8192);
-    let ran = fixture.tee(&[&format!("out {text}")]);
-    assert_eq!(ran.stderr, "");
-    assert_eq!(unstamp("[out]", &ran.log), text);
+    let ran = fixture.tee(&[
+        "out x",
+        &format!("tell {first}"),
+        "wide",
+        "mib 1",
+        &format!("tell {done}"),
+    ]);
+    assert_eq!(unstamp("[out]", &ran.log).len(), 1 + (1 << 20));
+    assert_eq!(unstamp("[err]", &ran.err_log).len(), 1 << 20);
     assert_eq!(ran.stdout, ran.log);
+    assert_eq!(ran.stderr, ran.err_log, "nothing is said of it");
 }

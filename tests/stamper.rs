@@ -14,7 +14,7 @@ mod model;
 use std::process::Command;
 
 use proptest::prelude::*;
-use skyhook_agent::stamp::{LocalZone, Stamper};
+use skyhook_agent::stamp::{self, LocalZone, Stamper};
 use support::parse_time;
 use time::{Duration, PrimitiveDateTime};
 
@@ -44,6 +44,8 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         any::<char>().prop_map(|c| c.to_string().into_bytes()[..c.len_utf8() - 1].to_vec()),
         Just(b"\n".to_vec()),
         Just(b"\xed\xa0\x80\xf4\x90\x80\x80\xc0\xaf".to_vec()),
+        // Much valid text.
+        Just("é\n漢 plain ".repeat(50).into_bytes()),
     ];
     prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
 }
@@ -80,6 +82,14 @@ proptest! {
         cuts.sort_unstable();
         let reads = cuts.windows(2).map(|cut| &text.as_bytes()[cut[0]..cut[1]]);
         prop_assert_eq!(stamp(reads), stamp([text.as_bytes()]));
+    }
+
+    #[test]
+    fn a_read_in_pieces_is_stamped_as_the_whole_of_it(read in bytes(), len in 0..20_usize) {
+        prop_assert_eq!(stamp(stamp::pieces(&read, len)), stamp([&*read]));
+        for piece in stamp::pieces(&read, len) {
+            prop_assert!((1..=len.max(4)).contains(&piece.len()));
+        }
     }
 
     #[test]

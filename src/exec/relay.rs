@@ -8,7 +8,7 @@ use std::io;
 use crate::exec::tee::Logs;
 use crate::output::Console;
 use crate::reactor::Stream;
-use crate::stamp::{Clock, Stamper};
+use crate::stamp::{self, Clock, Stamper};
 
 /// Stamps reads and writes them to their two sinks.
 ///
@@ -29,7 +29,11 @@ pub(super) struct Relay<'a> {
 }
 
 /// When what was stamped is written although more is at hand.
-const FLUSH_THRESHOLD: usize = 64 << 10;
+const FLUSH_THRESHOLD: usize = 128 << 10;
+
+/// How much of a read is stamped at once: all of it unless the limit was raised. It
+/// bounds what is kept back, since a byte takes up to 33 when it is stamped.
+const PIECE_LEN: usize = 8 << 10;
 
 impl<'a> Relay<'a> {
     /// A relay with nothing kept back.
@@ -44,8 +48,8 @@ impl<'a> Relay<'a> {
             clock,
             stdout: Stamper::new("[out]"),
             stderr: Stamper::new("[err]"),
-            // Room for a read more, so that it grows for none but the shortest lines.
-            stamped: Vec::with_capacity(2 * FLUSH_THRESHOLD),
+            // Room for a piece more, so that it grows for none but short lines.
+            stamped: Vec::with_capacity(FLUSH_THRESHOLD + 4 * PIECE_LEN),
             stream: Stream::Stdout,
         }
     }
@@ -54,9 +58,11 @@ impl<'a> Relay<'a> {
     pub(super) fn read(&mut self, stream: Stream, bytes: &[u8]) {
         self.turn_to(stream);
         let at = self.clock.local();
-        let (stamper, stamped) = self.stamper();
-        stamper.stamp(bytes, at, stamped);
-        self.flush_when_full();
+        for piece in stamp::pieces(bytes, PIECE_LEN) {
+            let (stamper, stamped) = self.stamper();
+            stamper.stamp(piece, at, stamped);
+            self.flush_when_full();
+        }
     }
 
     /// Says in the stream itself that reading it failed.

@@ -22,11 +22,12 @@ pub enum Stream {
 /// Something that happened, in the order in which the loop saw it.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// One read of a stream brought these bytes, never none.
+    /// One read of a stream brought these bytes, never none and at most
+    /// [`Options::buffer_limit`].
     Read(Stream, &'a [u8]),
     /// No more is at hand: reads that were kept back, to be written together,
-    /// are written now. Comes after every read that was not a full buffer, and
-    /// before the loop waits for anything; not at the end of the run.
+    /// are written now. Comes after every system call that read less than it could,
+    /// and before the loop waits for anything; not at the end of the run.
     Idle,
     /// A read failed, which ends the stream.
     ReadError(Stream, io::Error),

@@ -1,6 +1,7 @@
 //! The reading end of one of the child's streams.
 
 use std::io::{self, Read};
+use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Stdio;
 
@@ -10,6 +11,43 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::stat::fstat;
 
 use super::{Event, Stream};
+
+/// The least that one system call asks for: as much as a pipe holds unless its size
+/// was changed, and no less than the largest packet (a page, which is 64 KiB on some
+/// machines).
+///
+/// A child may have put its end into packet mode (O_DIRECT). Each read brings one
+/// packet then, and what does not fit is lost.
+const LEAST_READ: usize = 64 << 10;
+
+/// The largest limit that counts. A pipe holds at most this much unless root raised
+/// /proc/sys/fs/pipe-max-size, so a larger limit would only cost memory.
+const LARGEST_LIMIT: usize = 1 << 20;
+
+/// Where one system call puts what it reads: room for several reads of the limit's
+/// size, one after another.
+///
+/// A pipe gives all that it holds to one large read, cut here at the limit, as it
+/// would give it to as many small ones: the same chunks for one system call.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    bytes: Vec<u8>,
+    /// The most bytes of one [`Event::Read`].
+    limit: usize,
+}
+
+impl Buffer {
+    /// A buffer for reads of at most `limit` bytes.
+    pub(super) fn new(limit: NonZeroUsize) -> io::Result<Buffer> {
+        let limit = limit.get().min(LARGEST_LIMIT);
+        // Whole reads, or the last one would be cut where no limit is.
+        let size = LEAST_READ.next_multiple_of(limit);
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(size)?;
+        bytes.resize(size, 0);
+        Ok(Buffer { bytes, limit })
+    }
+}
 
 /// The reading end of one stream.
 #[derive(Debug)]
@@ -53,17 +91,20 @@ impl Pipe {
     /// Reads once and tells what came of it. Returns how many bytes that was.
     pub(super) fn read_once(
         &mut self,
-        buffer: &mut [u8],
+        buffer: &mut Buffer,
         on_event: &mut impl FnMut(Event<'_>),
     ) -> usize {
         let Some(receiver) = &mut self.receiver else {
             return 0;
         };
-        match receiver.read(buffer) {
+        match receiver.read(&mut buffer.bytes) {
             Ok(0) => self.end(on_event),
             Ok(len) => {
-                on_event(Event::Read(self.stream, buffer.get(..len).unwrap_or(b"")));
-                if len < buffer.len() {
+                let read = buffer.bytes.get(..len).unwrap_or(b"");
+                for chunk in read.chunks(buffer.limit) {
+                    on_event(Event::Read(self.stream, chunk));
+                }
+                if len < buffer.bytes.len() {
                     on_event(Event::Idle);
                 }
                 return len;
@@ -91,7 +132,7 @@ impl Pipe {
     /// may write for ever, but all that an exited child wrote is in there.
     pub(super) fn read_what_is_there(
         &mut self,
-        buffer: &mut [u8],
+        buffer: &mut Buffer,
         on_event: &mut impl FnMut(Event<'_>),
     ) {
         let Some(receiver) = &self.receiver else {

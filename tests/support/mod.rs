@@ -28,6 +28,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::rc::Rc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -174,6 +175,16 @@ impl Fixture {
         let cancellation = Cancellation::on_signals(&[Canceller::SIGNAL]).unwrap();
         self.options.cancellation = Some(Rc::new(cancellation));
         Canceller(pthread_self())
+    }
+
+    /// A script of the fake chroot-exec, to be started without a runner.
+    pub fn command(&self, script: &[&str]) -> Command {
+        let control = self.path("control");
+        let json = serde_json::json!({ "cmd": script, "env": {} });
+        fs::write(&control, json.to_string()).unwrap();
+        let mut command = Command::new(fake_chroot_exec());
+        command.arg("chroot-exec").arg(control).arg("local");
+        command
     }
 
     pub fn runner(&mut self) -> Runner<'_> {
