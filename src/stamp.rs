@@ -14,6 +14,13 @@ use crate::system::sys;
 /// What stands for each maximal invalid part of UTF-8: U+FFFD.
 const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
 
+/// How much valid text makes validation at full speed worth another try. Text in
+/// another encoding has something invalid every few bytes, and is slower by it.
+const WORTH_A_TRY: usize = 512;
+
+/// The length of a prefix whose label is `[out]` or `[err]`.
+const USUAL_PREFIX_LEN: usize = "[out]2026-05-02T21:51:23.456789 ".len();
+
 /// Stamps the reads of one stream (contract §1).
 ///
 /// The prefix is the label, the local time as ISO-8601 without a zone and
@@ -79,16 +86,23 @@ impl Stamper {
             self.started = true;
             out.extend_from_slice(&self.prefix);
         }
-        let mut rest = read;
+        // The end of a character that the limit cut: each byte is an invalid part.
+        let cut = read.iter().take(3).take_while(|b| is_continuation(**b));
+        let cut = cut.count();
+        (0..cut).for_each(|_| out.extend_from_slice(REPLACEMENT));
+        let mut rest = read.get(cut..).unwrap_or(b"");
+        loop {
+            let Err(error) = simdutf8::compat::from_utf8(rest) else {
+                return self.stamp_lines(rest, out);
+            };
+            let valid_len = error.valid_up_to();
+            rest = self.stamp_part(rest, valid_len, error.error_len(), out);
+            if valid_len < WORTH_A_TRY {
+                break;
+            }
+        }
         while let Err(error) = std::str::from_utf8(rest) {
-            let (valid, invalid) = rest
-                .split_at_checked(error.valid_up_to())
-                .unwrap_or((rest, b""));
-            self.stamp_lines(valid, out);
-            out.extend_from_slice(REPLACEMENT);
-            // No length: a character cut short by the end of the read.
-            let bad = error.error_len().unwrap_or(invalid.len());
-            rest = invalid.get(bad..).unwrap_or(b"");
+            rest = self.stamp_part(rest, error.valid_up_to(), error.error_len(), out);
         }
         self.stamp_lines(rest, out);
     }
@@ -107,18 +121,31 @@ impl Stamper {
         let _ = writeln!(out, "ERROR reading stream: {error}");
     }
 
-    /// Copies valid text with the prefix behind each newline.
+    /// Takes the valid text that `read` begins with and the invalid part after it,
+    /// which goes to the end of the read where it has no length: a character cut
+    /// short. Returns the rest.
+    fn stamp_part<'r>(
+        &self,
+        read: &'r [u8],
+        valid_len: usize,
+        invalid_len: Option<usize>,
+        out: &mut Vec<u8>,
+    ) -> &'r [u8] {
+        let (valid, rest) = read.split_at_checked(valid_len).unwrap_or((read, b""));
+        self.stamp_lines(valid, out);
+        out.extend_from_slice(REPLACEMENT);
+        let invalid_len = invalid_len.unwrap_or(rest.len());
+        rest.get(invalid_len..).unwrap_or(b"")
+    }
+
+    /// Copies valid text with the prefix after each newline.
     fn stamp_lines(&self, text: &[u8], out: &mut Vec<u8>) {
-        let mut rest = text;
-        // Only `\n` ends a line, and no byte of a longer character looks like one.
-        while let Some((line, after)) =
-            memchr::memchr(b'\n', rest).and_then(|newline| rest.split_at_checked(newline + 1))
-        {
-            out.extend_from_slice(line);
-            out.extend_from_slice(&self.prefix);
-            rest = after;
+        // A copy whose length the compiler knows is two instructions, not a call: a
+        // fifth off short lines.
+        match <&[u8; USUAL_PREFIX_LEN]>::try_from(self.prefix.as_slice()) {
+            Ok(prefix) => copy_lines(text, prefix, out),
+            Err(_) => copy_lines(text, &self.prefix, out),
         }
-        out.extend_from_slice(rest);
     }
 
     /// Brings `prefix` to `at`; the date part is formatted only when the second
@@ -137,6 +164,22 @@ impl Stamper {
             left /= 10;
         }
     }
+}
+
+/// Whether a byte can only be inside of a character of UTF-8, never its first.
+fn is_continuation(byte: u8) -> bool {
+    byte & 0xc0 == 0x80
+}
+
+fn copy_lines(text: &[u8], prefix: &(impl AsRef<[u8]> + ?Sized), out: &mut Vec<u8>) {
+    let mut start = 0;
+    // Only `\n` ends a line, and no byte of a longer character looks like one.
+    for newline in memchr::memchr_iter(b'\n', text) {
+        out.extend_from_slice(text.get(start..=newline).unwrap_or(b""));
+        out.extend_from_slice(prefix.as_ref());
+        start = newline + 1;
+    }
+    out.extend_from_slice(text.get(start..).unwrap_or(b""));
 }
 
 /// One read in pieces of at most `len` bytes, 4 or more, cut so that stamping them
@@ -163,7 +206,7 @@ fn piece_len(read: &[u8], len: usize) -> usize {
     }
     // Every byte but a continuation byte begins a character or is none. Where there
     // are four continuation bytes in a row, the last belongs to no character.
-    let begins = |at: &usize| read.get(*at).is_some_and(|byte| byte & 0xc0 != 0x80);
+    let begins = |at: &usize| read.get(*at).is_some_and(|byte| !is_continuation(*byte));
     (len - 3..=len).rev().find(begins).unwrap_or(len)
 }
 
