@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::io::Write;
 
-use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
+use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 
 use crate::system::sys;
 
@@ -212,8 +212,62 @@ fn piece_len(read: &[u8], len: usize) -> usize {
 
 /// A time as ISO-8601, without a zone and always with six fraction digits:
 /// `2026-05-02T21:51:23.456789`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Iso8601(pub PrimitiveDateTime);
+
+impl Iso8601 {
+    /// The length of the form that `Display` writes, for the years 0 to 9999.
+    const LEN: usize = "2026-05-02T21:51:23.456789".len();
+
+    /// Reads the form that `Display` writes; `None` for every other.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Iso8601> {
+        let separators = [
+            (4, b'-'),
+            (7, b'-'),
+            (10, b'T'),
+            (13, b':'),
+            (16, b':'),
+            (19, b'.'),
+        ];
+        let is_separator = |at| separators.iter().find(|(place, _)| *place == at);
+        let fits = text
+            .iter()
+            .enumerate()
+            .all(|(at, byte)| match is_separator(at) {
+                Some((_, separator)) => byte == separator,
+                None => byte.is_ascii_digit(),
+            });
+        if !fits || text.len() != Iso8601::LEN {
+            return None;
+        }
+        let number = |range| {
+            std::str::from_utf8(text.get(range)?)
+                .ok()?
+                .parse::<u32>()
+                .ok()
+        };
+        let small = |at: usize| u8::try_from(number(at..at + 2)?).ok();
+        let month = Month::try_from(small(5)?).ok()?;
+        let year = i32::try_from(number(0..4)?).ok()?;
+        Some(Iso8601(PrimitiveDateTime::new(
+            Date::from_calendar_date(year, month, small(8)?).ok()?,
+            Time::from_hms_micro(small(11)?, small(14)?, small(17)?, number(20..26)?).ok()?,
+        )))
+    }
+}
+
+/// Takes the prefix off stamped output that begins with it, as the stamper of `label`
+/// wrote it. Returns its time and the bytes after it; `None` if there is no prefix.
+///
+/// A stamped log is text, prefix after newline: the time of a line is in the prefix
+/// after its newline (contract §1).
+#[must_use]
+pub fn split_prefix<'b>(label: &str, stamped: &'b [u8]) -> Option<(PrimitiveDateTime, &'b [u8])> {
+    let rest = stamped.strip_prefix(label.as_bytes())?;
+    let (time, rest) = rest.split_at_checked(Iso8601::LEN)?;
+    Some((Iso8601::parse(time)?.0, rest.strip_prefix(b" ")?))
+}
 
 impl fmt::Display for Iso8601 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

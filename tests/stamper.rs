@@ -14,7 +14,7 @@ mod model;
 use std::process::Command;
 
 use proptest::prelude::*;
-use skyhook_agent::stamp::{self, LocalZone, Stamper};
+use skyhook_agent::stamp::{self, Iso8601, LocalZone, Stamper};
 use support::parse_time;
 use time::{Duration, PrimitiveDateTime};
 
@@ -172,5 +172,40 @@ fn local_time_is_right_across_a_daylight_saving_change() {
             parse_time(local),
             "at {utc}"
         );
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_prefix_can_be_read_back(at in time_of_read(), read in bytes()) {
+        let mut out = Vec::new();
+        Stamper::new("[err]").stamp(&read, at, &mut out);
+        match stamp::split_prefix("[err]", &out) {
+            Some((time, _)) => prop_assert_eq!(time, at),
+            None => prop_assert!(read.is_empty()),
+        }
+        prop_assert_eq!(stamp::split_prefix("[out]", &out), None);
+    }
+}
+
+#[test]
+fn only_the_form_that_is_written_is_read_as_a_time() {
+    let read = |text: &str| Iso8601::parse(text.as_bytes()).map(|Iso8601(time)| time);
+    assert_eq!(read(AT), Some(parse_time(AT)));
+    for text in [
+        "",
+        "2026-05-02T21:51:23",
+        "2026-05-02T21:51:23.45678",
+        "2026-05-02T21:51:23.4567890",
+        "2026-05-02 21:51:23.456789",
+        "2026-05-02T21:51:23,456789",
+        "2026-13-02T21:51:23.456789",
+        "2026-02-30T21:51:23.456789",
+        "2026-05-02T24:51:23.456789",
+        "2026-05-02T21:51:60.456789",
+        "+026-05-02T21:51:23.456789",
+        "2026-05-02T21:51:23.45678é",
+    ] {
+        assert_eq!(read(text), None, "{text}");
     }
 }
