@@ -12,13 +12,17 @@ use nix::sys::stat::fstat;
 
 use super::{Event, Stream};
 
-/// The least that one system call asks for: as much as a pipe holds unless its size
-/// was changed, and no less than the largest packet (a page, which is 64 KiB on some
-/// machines).
+/// The least that one system call asks for: half of what the pipe holds, and no less
+/// than the largest packet (a page, which is 64 KiB on some machines).
 ///
 /// A child may have put its end into packet mode (O_DIRECT). Each read brings one
 /// packet then, and what does not fit is lost.
 const LEAST_READ: usize = 64 << 10;
+
+/// The size that a pipe is given, if the system permits. With no more than one read
+/// takes, the step would wait each time until this process has read and has woken it:
+/// a fifth more time for big writes.
+const PIPE_SIZE: i32 = 128 << 10;
 
 /// The largest limit that counts. A pipe holds at most this much unless root raised
 /// /proc/sys/fs/pipe-max-size, so a larger limit would only cost memory.
@@ -71,6 +75,8 @@ impl Pipe {
         // The child's programs expect to block. The reading end, which is this
         // process's alone, stays as it is.
         writer.set_nonblocking(false)?;
+        // An ordinary user may have used up the size that is left for pipes.
+        let _ = fcntl(writer.as_fd(), FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
         poll.registry()
             .register(&mut receiver, token, Interest::READABLE)?;
         let inode = fstat(&receiver)?.st_ino;
