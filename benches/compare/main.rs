@@ -71,7 +71,7 @@ struct Cli {
     #[arg(long, value_name = "COUNT")]
     rounds: Option<usize>,
 
-    /// Where logs are written while measuring [default: /dev/shm, else TMPDIR]
+    /// Where logs, state and control files are written [default: /dev/shm, else TMPDIR]
     #[arg(long, value_name = "DIR")]
     logs: Option<PathBuf>,
 

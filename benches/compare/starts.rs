@@ -113,6 +113,7 @@ impl Bench<'_> {
                 .env("SKYHOOK_ROOT_DIR", state.path().join("state"))
                 .env("SKYHOOK_LOG_DIR", state.path().join("log"))
                 .env("COPY_RESOLV", "false")
+                .env("TMPDIR", state.path())
                 .stdout(Stdio::null());
             agent.push(run(&mut command)?);
         }
