@@ -72,7 +72,7 @@ fn whole(console: &mut Console, log: Sink) {
         console,
         &clock,
         SELF.into(),
-        std::env::temp_dir(),
+        vec![std::env::temp_dir()],
         Options::default(),
     );
     let command = tee::Command {
@@ -87,7 +87,7 @@ fn whole(console: &mut Console, log: Sink) {
         stdout: log,
         stderr: Sink::nowhere(),
     };
-    assert_eq!(runner.tee(&command, logs).unwrap(), 0);
+    assert_eq!(runner.tee(&command, logs).unwrap().code(), 0);
 }
 
 fn minimal(console: &mut Console, mut log: Sink) {

@@ -121,7 +121,8 @@ Environment:
   SKYHOOK_AGENT_WRITE_LOGS     true: write log files; other values: no [true]
   SKYHOOK_LOG_DIR              directory for log files, inside the root
                                [/var/log/skyhook]
-  TMPDIR                       directory for the control file of a step [/tmp]
+  TMPDIR                       directory for the control file of a step; else /tmp,
+                               /var/tmp or the working directory
   TZ                           time zone of the stamps [/etc/localtime]";
 
 const EXIT_CODES: &str = "\

@@ -46,8 +46,9 @@ pub struct Settings {
     /// `OVERLAY_ALWAYS_RUN_STEP`: whether steps run although their flag is set;
     /// default false.
     pub always_run_step: bool,
-    /// `TMPDIR`: directory for temporary files; default `/tmp`.
-    pub temp_dir: PathBuf,
+    /// The directories for control files, the first that can be written to: `TMPDIR`, if
+    /// it is set, `/tmp`, `/var/tmp` and the working directory (contract §2).
+    pub temp_dirs: Vec<PathBuf>,
     /// Tells if there is a terminal (/dev/tty) that a step can use.
     pub has_terminal: bool,
     /// The whole environment.
@@ -117,10 +118,12 @@ impl Settings {
             root_dir: path("SKYHOOK_ROOT_DIR", "/etc/skyhook")?,
             copy_resolv: flag("COPY_RESOLV", true),
             always_run_step: flag("OVERLAY_ALWAYS_RUN_STEP", false),
-            temp_dir: get("TMPDIR")
+            temp_dirs: get("TMPDIR")
                 .filter(|dir| !dir.is_empty())
-                .unwrap_or(OsStr::new("/tmp"))
-                .into(),
+                .into_iter()
+                .chain(["/tmp", "/var/tmp", "."].map(OsStr::new))
+                .map(PathBuf::from)
+                .collect(),
             has_terminal: false,
             environment,
         })
@@ -203,7 +206,8 @@ mod tests {
         assert_eq!(settings.root_dir, "/etc/skyhook");
         assert!(settings.copy_resolv);
         assert!(!settings.always_run_step);
-        assert_eq!(settings.temp_dir, PathBuf::from("/tmp"));
+        let temp_dirs = ["/tmp", "/var/tmp", "."].map(PathBuf::from);
+        assert_eq!(settings.temp_dirs, temp_dirs);
     }
 
     #[test]

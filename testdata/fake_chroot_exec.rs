@@ -26,6 +26,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{Command, Stdio, exit};
+use std::time::SystemTime;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -38,7 +39,12 @@ fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["chroot-exec", control_file, _chroot_dir] => play(&std::fs::read_to_string(control_file)?),
+        ["chroot-exec", control_file, _chroot_dir] => {
+            let control = std::fs::read_to_string(control_file)?;
+            // As the real one does: it has started.
+            File::open(control_file)?.set_modified(SystemTime::UNIX_EPOCH)?;
+            play(&control)
+        }
         ["hold", fifo] => wait_for_close(fifo),
         ["babble"] => loop {
             io::stdout().write_all(b"babble\n")?;

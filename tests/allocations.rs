@@ -94,8 +94,8 @@ fn run_with_limit(script: &str, limit: usize) -> (usize, AllocationInfo) {
     };
     let mut runner = fixture.runner();
     let allocations = measure(|| {
-        let code = runner.tee(&command, Logs::none()).unwrap();
-        assert_eq!(code, 0);
+        let end = runner.tee(&command, Logs::none()).unwrap();
+        assert_eq!(end.code(), 0);
     });
     (reads.0.get() as usize, allocations)
 }

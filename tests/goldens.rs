@@ -10,7 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 use skyhook_agent::exec::ExecContext;
 use skyhook_agent::exec::step::{Verdict, run_step};
-use skyhook_agent::output::log_file;
+use skyhook_agent::output::log_name;
 use skyhook_agent::stamp::Stamper;
 use support::{Fixture, TestClock, golden, parse_time, step};
 use time::PrimitiveDateTime;
@@ -147,16 +147,16 @@ fn log_paths_are_the_reference_s() {
             .unwrap_or("/var/log/skyhook");
         let (root_mount, package) = (text(&case, "root_mount"), text(&case, "package"));
         let log_root = format!("{root_mount}{log_root}");
-        let dir = log_file::dir(OsStr::new(&log_root), package, text(&case, "version"));
+        let dir = log_name::dir(OsStr::new(&log_root), package, text(&case, "version"));
         let (date, hms) = text(&case, "timestamp").split_at(10);
         let (hour, minute, second) = (&hms[1..3], &hms[3..5], &hms[5..7]);
         let utc = parse_time(&format!("{date}T{hour}:{minute}:{second}")).assume_utc();
-        let path = log_file::path(&dir, text(&case, "step_path"), utc);
+        let path = log_name::path(&dir, text(&case, "step_path"), utc);
         // As bytes: comparing paths would not see a doubled slash.
         assert_eq!(path.as_os_str(), text(&case, "log_file"));
         let err = format!("{}.err", text(&case, "log_file"));
         assert_eq!(
-            log_file::err_path(Path::new(&path)).as_os_str(),
+            log_name::err_path(Path::new(&path)).as_os_str(),
             err.as_str()
         );
     }

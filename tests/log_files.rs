@@ -3,10 +3,13 @@
 mod support;
 
 use std::fs::{self, File, FileTimes};
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use nix::fcntl::{FcntlArg, Flock, FlockArg, fcntl};
+use nix::libc;
 use skyhook_agent::exec::step::run_step;
 use skyhook_agent::host::Root;
 use skyhook_agent::output::log_file::{self, Claim, LogDir};
@@ -237,4 +240,69 @@ fn a_link_does_not_lead_logs_out_of_the_root() {
         let logs = inner.join("p/1");
         assert_eq!(fs::read_dir(logs).map_or(0, Iterator::count), n, "{runs}");
     }
+}
+
+#[test]
+fn the_log_of_a_live_run_is_not_removed_by_later_runs() {
+    let mut fixture = Fixture::new();
+    let dir = fixture.path("logs");
+    let live = claim(&dir, "a", "2020-01-01T00:00:00");
+    let long_ago = SystemTime::now() - Duration::from_secs(1000);
+    live.stdout.set_modified(long_ago).unwrap();
+    for _ in 0..8 {
+        run_step_in(&mut fixture, &step("a", &[]), Some(&dir));
+    }
+    assert!(live.path.exists());
+    assert_eq!(names(&dir).len(), 2 * (log_file::LOGS_KEPT + 1));
+
+    // A reader's lock does not protect a log.
+    let path = live.path.clone();
+    drop(live);
+    let reader = File::open(&path).unwrap();
+    lock(&reader);
+    run_step_in(&mut fixture, &step("a", &[]), Some(&dir));
+    assert!(!path.exists());
+    assert_eq!(names(&dir).len(), 2 * log_file::LOGS_KEPT);
+}
+
+/// Takes each lock that a process which can only read a file can take.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "the constants are small, and the fields are shorts"
+)]
+fn lock(file: &File) {
+    let lock = libc::flock {
+        l_type: libc::F_RDLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(file, FcntlArg::F_OFD_SETLK(&lock)).unwrap();
+    let file = file.try_clone().unwrap();
+    std::mem::forget(Flock::lock(file, FlockArg::LockExclusive).unwrap());
+}
+
+/// An administrator may truncate a log to free the disk.
+#[test]
+fn a_log_that_is_truncated_goes_on_at_its_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut claim = claim(dir.path(), "a", "2026-05-02T21:51:23");
+    claim.stdout.write_all(b"before").unwrap();
+    File::create(&claim.path).unwrap();
+    claim.stdout.write_all(b"after").unwrap();
+    assert_eq!(fs::read(&claim.path).unwrap(), b"after");
+}
+
+#[test]
+fn a_log_that_was_removed_during_the_run_is_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = root();
+    let logs = LogDir::new(&root, dir.path().to_owned());
+    let now = parse_time("2026-05-02T21:51:23").assume_utc();
+    let claim = logs.claim("a", now).unwrap();
+    logs.reap("a", Some(&claim.path)).unwrap();
+    fs::remove_file(&claim.path).unwrap();
+    let error = logs.reap("a", Some(&claim.path)).unwrap_err().to_string();
+    assert!(error.starts_with("cannot find the log "), "{error}");
 }

@@ -10,8 +10,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::json;
 use support::{
-    LEAVES_A_MARK, Node, Running, Skip, agent, agent_line, assert_says, fill_root, is_root, log_in,
-    names, skip, stderr, stdout, unstamp, unstamped_success, with_prelude,
+    LEAVES_A_MARK, Node, Running, Skip, agent, agent_line, assert_says, files, fill_root, is_root,
+    log_in, names, skip, stderr, stdout, unstamp, unstamped_success, with_prelude,
 };
 
 #[test]
@@ -102,6 +102,32 @@ fn a_step_that_cannot_start_fails_with_1_and_its_stderr_says_why() {
             &["skyhook-agent: cannot ", "skyhook_dir/a.sh: ", why],
         );
     }
+}
+
+/// The code of a step that never ran is chroot-exec's, which `returncodes` may hold.
+#[test]
+fn a_step_that_cannot_start_fails_whatever_its_returncodes_are() {
+    let any_code = json!({ "returncodes": (0..256).collect::<Vec<i64>>() });
+    let script = "#!/no/such/sh\n";
+    let node = Node::new().step_with("a.sh", script, &any_code);
+    let output = node.run_step().output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stdout(&output), "FAILED: a.sh  1\n");
+    let output = node.run("apply").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let flags = files(&node.path("state/flags/pkg"));
+    assert!(flags.is_empty(), "{flags:?}");
+
+    // A refused chroot: only root may.
+    let node = Node::new().step_with("a.sh", "#!/bin/sh\n", &any_code);
+    if is_root() {
+        fs::remove_file(node.path("copy/skyhook_dir/a.sh")).unwrap();
+        fs::create_dir(node.path("copy/skyhook_dir/a.sh")).unwrap();
+    }
+    let mut command = node.in_own_root("apply");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_says(&stdout(&output), &["FAILED: a.sh  1\n"]);
 }
 
 #[test]

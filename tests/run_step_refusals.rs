@@ -157,12 +157,3 @@ fn all_errors_of_a_config_are_listed_at_once() {
     );
     node.assert_untouched();
 }
-
-#[test]
-fn a_missing_temp_dir_is_named() {
-    let node = Node::one_step();
-    let mut command = node.run_step();
-    let output = command.env("TMPDIR", "/no/such/dir").output().unwrap();
-    assert_says(&agent_line(&output, 1), &["cannot ", "/no/such/dir"]);
-    node.assert_nothing_done();
-}

@@ -11,7 +11,8 @@ use std::path::Path;
 
 use skyhook_agent::exec::step::{Verdict, run_step};
 use skyhook_agent::host::Root;
-use skyhook_agent::output::log_file::{self, LogDir};
+use skyhook_agent::output::log_file::LogDir;
+use skyhook_agent::output::log_name;
 use support::{Fixture, TestClock, names, run_step_in, step, step_context, unstamp};
 
 #[test]
@@ -126,7 +127,7 @@ fn log_paths_and_contents_are_those_of_the_contract() {
         fs::read_to_string(&log).unwrap(),
         "[out]2026-05-02T21:51:23.000000 hi"
     );
-    let err_log = log_file::err_path(&log);
+    let err_log = log_name::err_path(&log);
     assert_eq!(
         fs::read_to_string(err_log).unwrap(),
         "[err]2026-05-02T21:51:23.000000 oh"

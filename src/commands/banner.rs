@@ -1,7 +1,7 @@
 //! The banner: what a run was asked to do, byte for byte as the reference prints it
 //! (contract §7.1).
 
-use crate::output::log_file;
+use crate::output::log_name;
 use crate::python;
 use crate::settings::{ResourceId, Settings};
 use crate::state::Layout;
@@ -22,7 +22,7 @@ pub(super) fn lines(options: &Options, settings: &Settings, resource: &ResourceI
         package: &resource.package,
         version: &resource.version,
     };
-    let package_log_dir = log_file::dir(log_dir.as_ref(), &resource.package, &resource.version);
+    let package_log_dir = log_name::dir(log_dir.as_ref(), &resource.package, &resource.version);
     let interrupt_data = match &options.task {
         Task::Interrupt { data, .. } => data,
         Task::Steps(_) | Task::Unknown(_) => "None",

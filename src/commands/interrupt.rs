@@ -61,7 +61,7 @@ pub fn run(
             write_cmds: true,
         };
         let code = match ready.run(&command, runner) {
-            Ok(code) => code,
+            Ok(end) => end.code(),
             // It has begun, and how it ends is not known.
             Err(error @ Error::Lost { .. }) => return Err(error),
             Err(error) => return Err(take_back(&flag, error, state, runner)),

@@ -11,7 +11,8 @@ use crate::error::Error;
 use crate::exec::tee::Runner;
 use crate::host::Root;
 use crate::output::Console;
-use crate::output::log_file::{self, LogDir};
+use crate::output::log_file::LogDir;
+use crate::output::log_name;
 use crate::package::{self, Config, Severity};
 use crate::reactor;
 use crate::settings::Settings;
@@ -90,7 +91,7 @@ impl Process<'_> {
             self.console,
             self.clock,
             self.chroot_exec.to_owned(),
-            settings.temp_dir.clone(),
+            settings.temp_dirs.clone(),
             options,
         )
     }
@@ -125,7 +126,7 @@ impl Process<'_> {
         package: &str,
         version: &str,
     ) -> Option<LogDir<'r>> {
-        let path = log_file::dir(log_root, package, version);
+        let path = log_name::dir(log_root, package, version);
         self.settings.write_logs.then(|| LogDir::new(root, path))
     }
 }

@@ -78,7 +78,9 @@ pub fn run(options: &Options, process: &mut Process<'_>) -> Result<Outcome, Erro
         match run_step(step, context, lookup, &mut runner)? {
             Verdict::Succeeded => {}
             Verdict::Cancelled => return Ok(Outcome::Cancelled),
-            Verdict::Failed { .. } | Verdict::NotRun => return Ok(Outcome::Failed),
+            Verdict::Failed { .. } | Verdict::NotStarted | Verdict::NotRun => {
+                return Ok(Outcome::Failed);
+            }
         }
     }
     Ok(Outcome::unless_cancelled(&runner))

@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString};
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::sys::signal::SigSet;
@@ -56,13 +57,38 @@ pub fn run(
     inherited: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Infallible, Error> {
     forget_signals_to_the_agent();
-    let json = fs::read(control_file)
+    let (file, json) = read_control(control_file)
         .map_err(|error| Error::io("read the control file", control_file, error))?;
     let prepared = Prepared::parse(&json, inherited).map_err(|problem| Error::ControlFile {
         file: control_file.to_owned(),
         problem,
     })?;
-    prepared.run(chroot_dir)
+    prepared.run(chroot_dir, &file)
+}
+
+/// Tells if the command of a control file was started, after chroot-exec has ended.
+///
+/// The exit code cannot tell: a command may have any code. The modification time of the
+/// control file can be set even if the disk is full, and takes no further descriptor.
+#[must_use]
+pub fn was_started(control_file: &File) -> bool {
+    let modified = control_file.metadata().and_then(|file| file.modified());
+    modified.is_ok_and(|modified| modified == STARTED)
+}
+
+/// The modification time of a control file whose command has been started.
+const STARTED: SystemTime = SystemTime::UNIX_EPOCH;
+
+/// That of one whose command could not be started.
+fn not_started() -> SystemTime {
+    STARTED + Duration::from_secs(1)
+}
+
+fn read_control(path: &Path) -> io::Result<(File, Vec<u8>)> {
+    let mut file = File::open(path)?;
+    let mut json = Vec::new();
+    file.read_to_end(&mut json)?;
+    Ok((file, json))
 }
 
 /// Discards pending blocked signals, if this process leads a process group of its own.
@@ -153,7 +179,7 @@ impl Prepared {
     }
 
     /// Enters the root and becomes the command.
-    fn run(self, chroot_dir: &OsStr) -> Result<Infallible, Error> {
+    fn run(self, chroot_dir: &OsStr, control_file: &File) -> Result<Infallible, Error> {
         let program = Path::new(&self.program);
         let fail = |problem| Error::Exec {
             program: self.program.clone(),
@@ -180,7 +206,14 @@ impl Prepared {
         SigSet::empty()
             .thread_set_mask()
             .map_err(|error| fail(io::Error::from(error).to_string()))?;
+        // Through the descriptor: the path may not exist in the new root.
+        let mark = |time| {
+            let marked = control_file.set_modified(time);
+            marked.map_err(|error| fail(format!("cannot mark its control file: {error}")))
+        };
+        mark(STARTED)?;
         let error = exec(&self.program, self.path.as_deref(), &self.argv, &self.envp);
+        mark(not_started())?;
         Err(fail(explain(error, program)))
     }
 }

@@ -2,10 +2,11 @@
 //! remove old ones (contract §4, §8).
 
 use super::ExecContext;
-use super::tee::{Command, Logs, Runner};
+use super::tee::{Command, End, Logs, Runner};
 use crate::error::Error;
 use crate::output::Sink;
-use crate::output::log_file::{Claim, err_path};
+use crate::output::log_file::Claim;
+use crate::output::log_name::err_path;
 
 /// A command that may start now. Its log files, if it has any, exist and are empty.
 #[derive(Debug)]
@@ -59,14 +60,13 @@ impl<'a> Ready<'a> {
         }
     }
 
-    /// Runs the command, and removes old logs of the same name. Returns its exit
-    /// code, or `-signum`.
+    /// Runs the command, and removes old logs of the same name.
     ///
     /// # Errors
     /// If the command cannot be started, or its end is not known.
-    pub fn run(self, command: &Command<'_>, runner: &mut Runner<'_>) -> Result<i32, Error> {
+    pub fn run(self, command: &Command<'_>, runner: &mut Runner<'_>) -> Result<End, Error> {
         let own_log = self.claim.as_ref().map(|claim| claim.path.clone());
-        let code = runner.tee(command, self.claim.map_or_else(Logs::none, Logs::from));
+        let end = runner.tee(command, self.claim.map_or_else(Logs::none, Logs::from));
         // Also if the command could not be started, time after time, or if a full
         // disk prevented the new log. Only in that case a failure is not reported.
         if let Some(dir) = self.context.log_dir
@@ -75,7 +75,7 @@ impl<'a> Ready<'a> {
         {
             runner.console().notice(&error.to_string());
         }
-        code
+        end
     }
 }
 

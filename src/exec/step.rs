@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::ExecContext;
 use super::logged::Ready;
-use super::tee::{Command, Runner};
+use super::tee::{Command, End, Runner};
 use crate::error::Error;
 use crate::package::Step;
 
@@ -22,6 +22,8 @@ pub enum Verdict {
         /// The exit code, or `-signum`.
         code: i32,
     },
+    /// It could not be started, and has failed whatever its `returncodes` are.
+    NotStarted,
     /// It did not run: variables of its arguments cannot be used.
     NotRun,
     /// It did not run: the run was cancelled before.
@@ -75,17 +77,24 @@ pub fn run_step<'e>(
         no_chmod: false,
         write_cmds: false,
     };
-    let code = ready.run(&command, runner)?;
-
+    let end = ready.run(&command, runner)?;
+    let verdict = judge(step, end);
     let arguments = arguments.join(" ");
-    if step.returncodes.contains(&code.into()) {
-        let line = format!("SUCEEDED: {path} {arguments}");
-        runner.console().print(&line);
-        Ok(Verdict::Succeeded)
-    } else {
-        let line = format!("FAILED: {path} {arguments} {code}");
-        runner.console().print(&line);
-        Ok(Verdict::Failed { code })
+    let line = match verdict {
+        Verdict::Succeeded => format!("SUCEEDED: {path} {arguments}"),
+        _ => format!("FAILED: {path} {arguments} {}", end.code()),
+    };
+    runner.console().print(&line);
+    Ok(verdict)
+}
+
+/// Decides if a step succeeded. One that was not started has failed, even if its
+/// `returncodes` have the code of chroot-exec (contract §10).
+fn judge(step: &Step, end: End) -> Verdict {
+    match end {
+        End::NotStarted { .. } => Verdict::NotStarted,
+        End::Ran { code } if step.returncodes.contains(&code.into()) => Verdict::Succeeded,
+        End::Ran { code } => Verdict::Failed { code },
     }
 }
 

@@ -22,16 +22,16 @@ use crate::system::pipe_writers::PipeWriter;
 /// The binary that runs again as chroot-exec: this one.
 pub const SELF: &str = "/proc/self/exe";
 
-/// What every command of a run shares.
+/// Runs commands. All commands of a run share it.
 pub struct Runner<'a> {
     console: &'a mut Console,
     clock: &'a dyn Clock,
     chroot_exec: PathBuf,
-    temp_dir: PathBuf,
+    temp_dirs: Vec<PathBuf>,
     reactor: reactor::Options,
 }
 
-/// One command to run.
+/// A command to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Command<'a> {
     /// The root it runs in; [`chroot_exec::LOCAL`] for this one.
@@ -40,15 +40,40 @@ pub struct Command<'a> {
     pub cmd: &'a [String],
     /// Its working directory, absolute, inside that root.
     pub copy_dir: &'a str,
-    /// What goes over the environment it inherits.
+    /// Variables that are set over the environment it inherits.
     pub env: &'a BTreeMap<String, String>,
     /// Leaves the program's mode as it is.
     pub no_chmod: bool,
-    /// Puts the command, joined by spaces, in front of its output.
+    /// Writes the command, joined by spaces, before its output.
     pub write_cmds: bool,
 }
 
-/// Where a command's output goes besides the console. Open before it starts.
+/// The end of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It ran, and ended with this exit code, or `-signum`.
+    Ran {
+        /// The code.
+        code: i32,
+    },
+    /// chroot-exec could not start it, and has said why on its stderr.
+    NotStarted {
+        /// The exit code of chroot-exec, or `-signum`.
+        code: i32,
+    },
+}
+
+impl End {
+    /// The exit code, or `-signum`.
+    #[must_use]
+    pub fn code(self) -> i32 {
+        match self {
+            End::Ran { code } | End::NotStarted { code } => code,
+        }
+    }
+}
+
+/// The logs of a command. They are open before it starts.
 #[derive(Debug)]
 pub struct Logs {
     /// For its standard output.
@@ -58,7 +83,7 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// No log files.
+    /// Has no log files.
     #[must_use]
     pub fn none() -> Logs {
         Logs {
@@ -69,27 +94,28 @@ impl Logs {
 }
 
 impl<'a> Runner<'a> {
-    /// Takes what every command of a run shares.
+    /// Takes what the commands of a run share.
     ///
     /// - `console`: the agent's own stdout and stderr.
-    /// - `clock`: where stamps come from.
-    /// - `chroot_exec`: the program started as `PROGRAM chroot-exec CONTROL_FILE
+    /// - `clock`: the source of stamps.
+    /// - `chroot_exec`: the program that is started as `PROGRAM chroot-exec CONTROL_FILE
     ///   CHROOT_DIR`, usually [`SELF`].
-    /// - `temp_dir`: where control files go.
+    /// - `temp_dirs`: the directories for control files; the first that can be written
+    ///   to is used.
     /// - `reactor`: how the streams are read and the child is waited for.
     #[must_use]
     pub fn new(
         console: &'a mut Console,
         clock: &'a dyn Clock,
         chroot_exec: PathBuf,
-        temp_dir: PathBuf,
+        temp_dirs: Vec<PathBuf>,
         reactor: reactor::Options,
     ) -> Runner<'a> {
         Runner {
             console,
             clock,
             chroot_exec,
-            temp_dir,
+            temp_dirs,
             reactor,
         }
     }
@@ -99,13 +125,13 @@ impl<'a> Runner<'a> {
         self.console
     }
 
-    /// Where stamps come from.
+    /// The source of stamps.
     #[must_use]
     pub fn clock(&self) -> &'a dyn Clock {
         self.clock
     }
 
-    /// Whether the run has been cancelled.
+    /// Tells if the run has been cancelled.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         let cancellation = self.reactor.cancellation.as_ref();
@@ -114,17 +140,15 @@ impl<'a> Runner<'a> {
 
     /// Runs one command: its stdout to the parent's and `logs.stdout`, labelled
     /// `[out]`; its stderr to the parent's and `logs.stderr`, labelled `[err]`.
-    /// Returns its exit code, or `-signum`.
     ///
     /// Sinks that fail are dropped with one notice each on stderr; at the end
     /// another says how much a log lost.
     ///
     /// # Errors
-    /// Where the command could not be started. Its own failure is a code, and so is
-    /// that of chroot-exec to start it (1).
-    pub fn tee(&mut self, command: &Command<'_>, mut logs: Logs) -> Result<i32, Error> {
-        let control = write_control(command, &self.temp_dir)
-            .map_err(|error| Error::io("write a control file in", &self.temp_dir, error))?;
+    /// If chroot-exec cannot be started, or its end is not known. If it cannot start the
+    /// command, that is [`End::NotStarted`].
+    pub fn tee(&mut self, command: &Command<'_>, mut logs: Logs) -> Result<End, Error> {
+        let control = write_control(command, &self.temp_dirs)?;
         if command.write_cmds {
             let line = command.cmd.join(" ");
             self.console.print(&line);
@@ -147,14 +171,26 @@ impl<'a> Runner<'a> {
                 source,
             })?;
 
-        // The console's are told at the end of the run, once.
+        // The console's loss is reported at the end of the run, once.
         for log in [&logs.stdout, &logs.stderr] {
             log.loss().iter().for_each(|loss| self.console.notice(loss));
         }
-        Ok(exit::code(status))
+        let was_started = chroot_exec::was_started(control.as_file());
+        let path = control.path().to_owned();
+        // The step's variables are in it, which may be secret.
+        if let Err(error) = control.close() {
+            let error = Error::io("remove the control file", path, error);
+            self.console.notice(&error.to_string());
+        }
+        let code = exit::code(status);
+        Ok(if was_started {
+            End::Ran { code }
+        } else {
+            End::NotStarted { code }
+        })
     }
 
-    /// Runs the loop, every read going to its two sinks.
+    /// Runs the loop, and passes each read on to its two sinks.
     fn stream(
         &mut self,
         reactor: Reactor,
@@ -193,20 +229,37 @@ impl<'a> Runner<'a> {
     }
 }
 
-/// Writes the control file into `dir`: readable by its owner alone, since steps are
-/// given secrets in their environment. Dropping it removes it.
-fn write_control(command: &Command<'_>, dir: &Path) -> io::Result<NamedTempFile> {
+/// Writes the control file into the first of `dirs` that accepts it. Only its owner can
+/// read it, since steps get secrets in their environment. Dropping it removes it.
+fn write_control(command: &Command<'_>, dirs: &[PathBuf]) -> Result<NamedTempFile, Error> {
     let control = Control {
         cmd: command.cmd.to_vec(),
         no_chmod: command.no_chmod,
         env: command.env.clone(),
         copy_dir: Some(command.copy_dir.to_owned()),
     };
+    let mut first_error = None;
+    for dir in dirs {
+        match write_control_in(dir, &control) {
+            Ok(file) => return Ok(file),
+            Err(error) => first_error = first_error.or(Some(error)),
+        }
+    }
+    let names: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+    let error = first_error.unwrap_or_else(|| io::Error::other("no directory for it"));
+    Err(Error::io(
+        "write a control file in any of",
+        names.join(", "),
+        error,
+    ))
+}
+
+fn write_control_in(dir: &Path, control: &Control) -> io::Result<NamedTempFile> {
     let mut file = tempfile::Builder::new()
         .prefix("skyhook-agent-")
         .suffix(".json")
         .tempfile_in(dir)?;
-    file.write_all(&serde_json::to_vec(&control)?)?;
+    file.write_all(&serde_json::to_vec(control)?)?;
     Ok(file)
 }
 

@@ -36,6 +36,15 @@ impl Dir {
         Ok(File::from(fd))
     }
 
+    /// Opens a file to look at it; never a link's target.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open_file(&self, name: &OsStr) -> io::Result<File> {
+        let fd = openat(&self.0, name, READ | OFlag::O_NOFOLLOW, Mode::empty())?;
+        Ok(File::from(fd))
+    }
+
     /// Removes a file, or a link itself. A missing one counts as removed.
     ///
     /// # Errors

@@ -1,110 +1,23 @@
-//! Naming, claiming and removing log files (contract §4, §10).
-//!
-//! A run of a step has two: `{dir}//{step path}-{UTC time}.log` for its standard
-//! output, and the same name with `.err` appended for its standard error. `{dir}` is
-//! `{SKYHOOK_LOG_DIR}/{package}/{version}` inside the root mount.
+//! Claiming log files, and removing old ones (contract §4, §10).
 
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc;
+use time::OffsetDateTime;
 
+use super::log_name::{LogName, err_path, path};
 use crate::error::Error;
 use crate::host::{Dir, Root};
 
 /// The number of runs of a step that keep their logs.
 pub const LOGS_KEPT: usize = 5;
-
-/// Names the log directory of one version of a package, inside the root mount.
-#[must_use]
-pub fn dir(log_root: &OsStr, package: &str, version: &str) -> PathBuf {
-    let mut dir = log_root.to_owned();
-    dir.push(format!("/{package}/{version}"));
-    dir.into()
-}
-
-/// Names the log file of the run of `step_path` at `utc`. The two slashes are the
-/// reference's.
-#[must_use]
-pub fn path(dir: &Path, step_path: &str, utc: OffsetDateTime) -> PathBuf {
-    let mut path = dir.as_os_str().to_owned();
-    path.push(format!("//{step_path}-{}.log", timestamp(utc)));
-    path.into()
-}
-
-/// Names the file beside `log` for standard error.
-#[must_use]
-pub fn err_path(log: &Path) -> PathBuf {
-    let mut path = log.as_os_str().to_owned();
-    path.push(".err");
-    path.into()
-}
-
-/// `%Y-%m-%d-%H%M%S`.
-fn timestamp(utc: OffsetDateTime) -> String {
-    let (year, month, day) = utc.to_calendar_date();
-    let month = u8::from(month);
-    let (hour, minute, second) = utc.to_hms();
-    format!("{year:04}-{month:02}-{day:02}-{hour:02}{minute:02}{second:02}")
-}
-
-/// A log file's name, taken apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogName<'n> {
-    /// The file name of the step.
-    pub step: &'n OsStr,
-    /// The start of the run, in UTC, to the second.
-    pub time: PrimitiveDateTime,
-    /// Tells if it is the log of standard error.
-    pub is_err: bool,
-}
-
-impl<'n> LogName<'n> {
-    /// Reads a file name of the form `{step}-{time}.log` or `{step}-{time}.log.err`;
-    /// `None` if it has another form.
-    #[must_use]
-    pub fn parse(name: &'n OsStr) -> Option<LogName<'n>> {
-        let bytes = name.as_bytes();
-        let (log, is_err) = match bytes.strip_suffix(b".err") {
-            Some(log) => (log, true),
-            None => (bytes, false),
-        };
-        let stem = log.strip_suffix(b".log")?;
-        let (step, time) = stem.split_at_checked(stem.len().checked_sub(TIMESTAMP.len() + 1)?)?;
-        Some(LogName {
-            step: OsStr::from_bytes(step),
-            time: parse_timestamp(time.strip_prefix(b"-")?)?,
-            is_err,
-        })
-    }
-}
-
-/// The shape of a timestamp: `d` stands for a digit.
-const TIMESTAMP: &[u8] = b"dddd-dd-dd-dddddd";
-
-fn parse_timestamp(text: &[u8]) -> Option<PrimitiveDateTime> {
-    let fits = text.iter().zip(TIMESTAMP).all(|(byte, kind)| match kind {
-        b'd' => byte.is_ascii_digit(),
-        _ => byte == kind,
-    });
-    if !fits || text.len() != TIMESTAMP.len() {
-        return None;
-    }
-    let text = std::str::from_utf8(text).ok()?;
-    let part = |at: usize, len: usize| text.get(at..at + len)?.parse::<u16>().ok();
-    let small = |at: usize| u8::try_from(part(at, 2)?).ok();
-    let month = Month::try_from(small(5)?).ok()?;
-    Some(PrimitiveDateTime::new(
-        Date::from_calendar_date(part(0, 4)?.into(), month, small(8)?).ok()?,
-        Time::from_hms(small(11)?, small(13)?, small(15)?).ok()?,
-    ))
-}
 
 /// The log directory of one version of a package, inside a root, during one run.
 ///
@@ -207,7 +120,7 @@ impl<'a> LogDir<'a> {
     }
 
     /// Removes the logs of `step_path`, each with its `.err`, except the newest
-    /// [`LOGS_KEPT`] by modification time. The log at `own` counts as the newest: it
+    /// [`LOGS_KEPT`] by modification time, and except those of live runs. The log at `own` counts as the newest: it
     /// is that of the run that has just ended, and the clock may have gone back.
     ///
     /// # Errors
@@ -242,6 +155,10 @@ impl<'a> LogDir<'a> {
 
         let mut outcome = Ok(());
         for (_, _, log) in old {
+            if dir.open_file(&log).is_ok_and(|log| is_held(&log)) {
+                names.push(log);
+                continue;
+            }
             for name in [err_path(Path::new(&log)).as_os_str(), &log] {
                 let removed = dir
                     .remove(name)
@@ -324,11 +241,19 @@ fn later(time: OffsetDateTime) -> OffsetDateTime {
     time.saturating_add(time::Duration::SECOND)
 }
 
-/// Creates both files or none.
+/// Creates both files or none. Both append, so that a log which is truncated goes on at
+/// its start, without a hole.
 fn create_both(dir: &Dir, log: &OsStr) -> io::Result<(File, File)> {
     let stdout = dir.create_new(log)?;
     match dir.create_new(err_path(Path::new(log)).as_os_str()) {
-        Ok(stderr) => Ok((stdout, stderr)),
+        Ok(stderr) => {
+            append(&stdout)?;
+            append(&stderr)?;
+            // Without the lock another run may remove the log too early. That is no
+            // reason not to write it.
+            let _ = hold(&stdout);
+            Ok((stdout, stderr))
+        }
         Err(error) => {
             // It is empty, and no other run has it.
             let _ = dir.remove(log);
@@ -337,43 +262,36 @@ fn create_both(dir: &Dir, log: &OsStr) -> io::Result<(File, File)> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn append(file: &File) -> io::Result<()> {
+    fcntl(file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
+    Ok(())
+}
 
-    #[test]
-    fn a_log_name_can_be_read_back() {
-        let time = OffsetDateTime::from_unix_timestamp(1_777_758_683).unwrap();
-        for step in ["a.sh", "a-2026-05-02-215123.log", "-", "", "é"] {
-            let log = path(Path::new("/d"), step, time);
-            let err = err_path(&log);
-            for (file, is_err) in [(&log, false), (&err, true)] {
-                let name = LogName::parse(file.file_name().unwrap()).unwrap();
-                let time = PrimitiveDateTime::new(time.date(), time.time());
-                let step = OsStr::new(step);
-                assert_eq!(name, LogName { step, time, is_err });
-            }
-        }
-    }
+/// Marks a log as that of a live run, until the file is closed.
+///
+/// With a write lock, for which a process must be able to write to the file: a user who
+/// can only read logs cannot keep them from being removed.
+fn hold(log: &File) -> nix::Result<()> {
+    fcntl(log, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK))).map(drop)
+}
 
-    #[test]
-    fn other_names_are_no_log_names() {
-        for name in [
-            "",
-            ".log",
-            "a.log",
-            "2026-05-02-215123.log",
-            "a-2026-05-02-215123",
-            "a-2026-05-02-215123.log.bak",
-            "a-2026-05-02-21512.log",
-            "a-2026-05-02-2151233.log",
-            "a-2026-05-32-215123.log",
-            "a-2026-13-02-215123.log",
-            "a-2026-05-02-245123.log",
-            "a-2026-05-02-21512x.log",
-            "a-2026-05-02-215123.err",
-        ] {
-            assert_eq!(LogName::parse(OsStr::new(name)), None, "{name}");
-        }
+/// Tells if a live run holds a log.
+fn is_held(log: &File) -> bool {
+    let mut lock = whole_file(libc::F_RDLCK);
+    let asked = fcntl(log, FcntlArg::F_OFD_GETLK(&mut lock));
+    asked.is_ok() && i32::from(lock.l_type) == libc::F_WRLCK
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "the constants are small, and the fields are shorts"
+)]
+fn whole_file(kind: libc::c_int) -> libc::flock {
+    libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
     }
 }

@@ -5,6 +5,7 @@
 
 mod console;
 pub mod log_file;
+pub mod log_name;
 mod sink;
 
 pub use console::Console;

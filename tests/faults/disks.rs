@@ -7,10 +7,10 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use skyhook_agent::output::log_file;
+use skyhook_agent::output::log_name;
 use time::OffsetDateTime;
 
-use crate::notices::{bytes_lost, log_name, notices, sink_failed};
+use crate::notices::{bytes_lost, log_name as name_of_log, notices, sink_failed};
 use crate::strace::{Traced, traced};
 use crate::support::{
     LEAVES_A_MARK, Node, Running, Skip, assert_says, in_mount_namespace, log_in, or_skip, stderr,
@@ -166,10 +166,10 @@ fn a_log_on_a_disk_that_is_full_and_freed_again_misses_as_many_bytes_as_reported
 
 /// `-P` for every name that a step's log may have if it starts within two minutes.
 fn log_paths(node: &Node, step: &str) -> Vec<String> {
-    let dir = log_file::dir(node.path("log").as_os_str(), "pkg", "1.2.3");
+    let dir = log_name::dir(node.path("log").as_os_str(), "pkg", "1.2.3");
     let now = OffsetDateTime::now_utc();
     let path = |second| {
-        let path = log_file::path(&dir, step, now + Duration::from_secs(second));
+        let path = log_name::path(&dir, step, now + Duration::from_secs(second));
         path.to_str().unwrap().replace("//", "/")
     };
     (0..120)
@@ -202,7 +202,7 @@ fn a_log_on_a_failing_disk_misses_as_many_bytes_as_reported() {
         assert_eq!(unstamp("[out]", &shown).len(), 200_000);
         let log = node.log("a.sh", ".log");
         assert!(!log.is_empty() && shown.starts_with(&log));
-        let sink = log_name(&node, "a.sh");
+        let sink = name_of_log(&node, "a.sh");
         assert_eq!(
             notices(&run.output),
             [

@@ -38,7 +38,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use skyhook_agent::exec::ExecContext;
 use skyhook_agent::exec::step::{Verdict, run_step};
-use skyhook_agent::exec::tee::{self, Logs, Runner};
+use skyhook_agent::exec::tee::{self, End, Logs, Runner};
 use skyhook_agent::host::Root;
 use skyhook_agent::output::log_file::LogDir;
 use skyhook_agent::output::{Console, Sink};
@@ -192,7 +192,7 @@ impl Fixture {
             &mut self.console,
             &*self.clock,
             self.chroot_exec.clone(),
-            self.temp_dir.clone(),
+            vec![self.temp_dir.clone()],
             self.options.clone(),
         )
     }
@@ -227,9 +227,10 @@ impl Fixture {
             no_chmod: false,
             write_cmds,
         };
-        let code = self.runner().tee(&command, logs).unwrap();
+        let end = self.runner().tee(&command, logs).unwrap();
+        assert_eq!(end, End::Ran { code: end.code() });
         Ran {
-            code,
+            code: end.code(),
             stdout: self.text("stdout"),
             stderr: self.text("stderr"),
             log: self.text("log"),
