@@ -41,3 +41,17 @@ pub mod system;
 
 pub mod error;
 pub mod python;
+
+/// Says which tests have been skipped, as those in `tests/` do.
+#[cfg(test)]
+#[allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    missing_docs,
+    unreachable_pub,
+    unused_imports
+)]
+#[path = "../tests/support"]
+mod support {
+    pub mod skip;
+}

@@ -307,8 +307,18 @@ fn a_package_neither_in_copy_dir_nor_in_data_dir_is_an_error() {
     fs::remove_dir_all(node.path("copy")).unwrap();
     let output = node.run("apply").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert_says(&stderr(&output), &["skyhook-agent: cannot ", "/data"]);
-    assert!(!node.path("state").exists());
+    let (copy, data) = (node.path("copy"), node.path("data"));
+    assert_eq!(
+        stderr(&output).lines().last().unwrap(),
+        format!(
+            "skyhook-agent: {}: COPY_DIR is not on the host, and it cannot be copied from \
+             SKYHOOK_DATA_DIR, which is {data}: cannot open the directory {data}: No such file or \
+             directory (os error 2)",
+            copy.display(),
+            data = data.display()
+        )
+    );
+    assert_eq!(names(node.dir.path()), [""; 0]);
 }
 
 // Privacy.

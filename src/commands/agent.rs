@@ -7,7 +7,7 @@ use super::{Outcome, Process, banner, interrupt};
 use crate::error::Error;
 use crate::exec::ExecContext;
 use crate::exec::step::{Verdict, run_step};
-use crate::host::{Root, copy_file, copy_tree};
+use crate::host::{Copied, Copying, Root, copy_file, copy_tree};
 use crate::output::Console;
 use crate::package::{Config, Interrupt, Mode, Step};
 use crate::python;
@@ -91,16 +91,22 @@ pub fn run(
             Ok(Outcome::Succeeded)
         }
         Task::Interrupt { interrupt, .. } => {
-            run.stage_package(process.own_root)?;
+            if !run.stage_package(process)? {
+                return Ok(Outcome::Cancelled);
+            }
             run.interrupt(interrupt, resource, process)
         }
         Task::Steps(mode) => {
-            run.stage_package(process.own_root)?;
+            if !run.stage_package(process)? {
+                return Ok(Outcome::Cancelled);
+            }
             let config = process.load_config(&root, Path::new(&options.copy_dir))?;
             // A package is uninstalled as it is: nothing is laid over the host, and no
             // config file is expected.
             if !matches!(mode, Mode::Uninstall | Mode::UninstallCheck) {
-                run.apply_overlay()?;
+                if !run.apply_overlay(process)? {
+                    return Ok(Outcome::Cancelled);
+                }
                 run.expect_config_files(&config)?;
             }
             run.steps(*mode, config, process)
@@ -120,30 +126,63 @@ struct Run<'a> {
 impl Run<'_> {
     /// Copies the package of a legacy start to the host. The copy gets its name only
     /// when all of it is there and on disk, since what has the name counts as complete.
-    fn stage_package(&self, own_root: &Root) -> Result<(), Error> {
+    /// Several agents may do so at once: each makes a copy of its own, and the first
+    /// that is whole stays. Returns `false` if the run was cancelled before it was.
+    fn stage_package(&self, process: &mut Process<'_>) -> Result<bool, Error> {
         let copy_dir = Path::new(&self.options.copy_dir);
+        self.root.remove_stale_staging(copy_dir);
         if self.root.exists(copy_dir)? {
-            return Ok(());
+            return Ok(true);
         }
-        let mut name = copy_dir.file_name().unwrap_or_default().to_owned();
-        name.push(".partial");
-        let partial = copy_dir.with_file_name(name);
-        let data_dir = Path::new(&self.settings.data_dir);
-        copy_tree(own_root, data_dir, self.root, &partial)?;
+        let (own_root, data_dir) = (process.own_root, Path::new(&self.settings.data_dir));
+        // Before anything is created on the host.
+        let package = own_root.open_dir(data_dir).map_err(|error| {
+            let file = self.root.host_path(copy_dir);
+            let problem = format!(
+                "COPY_DIR is not on the host, and it cannot be copied from SKYHOOK_DATA_DIR, \
+                 which is {}: {error}",
+                self.settings.data_dir
+            );
+            let problems = vec![problem];
+            Error::Package { file, problems }
+        })?;
+        let cancellation = process.signals.cancellation.clone();
+        let copying = Copying {
+            cancelled: &|| cancellation.is_cancelled(),
+            // All at once, by `publish`.
+            durable: false,
+        };
+        let staging = self.root.stage(copy_dir, &package)?;
         let node_files = Path::new(NODE_FILES);
+        let mut sources = vec![data_dir];
         if own_root.exists(node_files)? {
-            copy_tree(own_root, node_files, self.root, &partial)?;
+            sources.push(node_files);
         }
-        self.root.publish_dir(&partial, copy_dir)
+        for source in sources {
+            let copied = copy_tree(own_root, source, self.root, staging.path(), &copying)?;
+            if !is_whole(copied, "the package is not copied to the host", process) {
+                return Ok(false);
+            }
+        }
+        staging.publish(copy_dir)?;
+        Ok(true)
     }
 
-    /// Lays the package's `root_dir` over the host, if the package has one.
-    fn apply_overlay(&self) -> Result<(), Error> {
+    /// Lays the package's `root_dir` over the host, if the package has one. Returns
+    /// `false` if the run was cancelled before all was there.
+    fn apply_overlay(&self, process: &mut Process<'_>) -> Result<bool, Error> {
         let overlay = Path::new(&self.options.copy_dir).join("root_dir");
-        if self.root.exists(&overlay)? {
-            copy_tree(self.root, &overlay, self.root, Path::new("/"))?;
+        if !self.root.exists(&overlay)? {
+            return Ok(true);
         }
-        Ok(())
+        let cancellation = process.signals.cancellation.clone();
+        let copying = Copying {
+            cancelled: &|| cancellation.is_cancelled(),
+            durable: true,
+        };
+        let copied = copy_tree(self.root, &overlay, self.root, Path::new("/"), &copying)?;
+        let undone = "not all of root_dir is laid over the host";
+        Ok(is_whole(copied, undone, process))
     }
 
     /// Checks that the package's `configmaps` has each file that its config expects.
@@ -272,6 +311,22 @@ impl Run<'_> {
                 version,
             },
             clock: self.clock,
+        }
+    }
+}
+
+/// Says what a copy has to say. Returns `false` if it was cancelled.
+fn is_whole(copied: Copied, undone: &str, process: &mut Process<'_>) -> bool {
+    match copied {
+        Copied::Whole { notice } => {
+            if let Some(notice) = notice {
+                process.console.notice(&notice);
+            }
+            true
+        }
+        Copied::Cancelled => {
+            process.console.notice(&format!("cancelled: {undone}"));
+            false
         }
     }
 }

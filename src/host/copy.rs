@@ -1,156 +1,257 @@
 //! Copies files and directories from one root to another, or inside one.
 //!
-//! Each file is made whole under a temporary name and then renamed: no process sees
-//! half a file, and a program that runs can be replaced.
+//! Each file is made whole before it has its name: no process sees half a file, and a
+//! program that runs can be replaced. What is the same already is left alone.
 
-use std::ffi::{OsStr, OsString};
-use std::fs::{File, FileTimes, Metadata, Permissions};
-use std::io::{self, Seek};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
-use std::path::{Path, PathBuf};
+use std::ffi::{CString, OsStr, OsString};
+use std::io;
+use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, readlinkat, renameat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
-use nix::unistd::symlinkat;
+use nix::fcntl::OFlag;
+use nix::sys::stat::{Mode, fchmod, fstat};
+use nix::unistd::geteuid;
 
-use super::dir::READ;
+use super::temporary::{remove_stale, replace_by_link};
 use super::{Dir, MAX_SYMLINKS, Root};
 use crate::error::Error;
+
+mod metadata;
+mod plan;
+mod source;
+
+use metadata::{Preserve, copy_xattrs, keeps_owner};
+use plan::{DirPlan, plan};
+use source::{Source, replaceable};
+
+/// How a tree is copied.
+#[derive(Clone, Copy)]
+pub struct Copying<'a> {
+    /// Tells if the run has been cancelled. It is asked before each file that is written,
+    /// and at least after every 64 MiB, when what was written is on disk.
+    pub cancelled: &'a dyn Fn() -> bool,
+    /// Whether each file is on disk before it has its name, and the names of all are at
+    /// the end. If not, the caller syncs.
+    pub durable: bool,
+}
+
+impl Copying<'_> {
+    fn is_cancelled(&self) -> bool {
+        (self.cancelled)()
+    }
+}
+
+/// The end of a copy that the system did not refuse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Copied {
+    /// All was copied.
+    Whole {
+        /// The extended attributes that this user may not set, such as file
+        /// capabilities: a line that names the first and counts them.
+        notice: Option<String>,
+    },
+    /// The run was cancelled. The files copied so far stay, each of them whole.
+    Cancelled,
+}
 
 /// Lays the directory `source` over the directory `target`, which is created if it
 /// is missing (contract §7, 3 and 5).
 ///
-/// - Files bring their permissions and times, and replace a file or a link. A file
-///   that replaces one keeps that one's owner; a new one belongs to the agent's user.
+/// - Files bring their permissions, times and extended attributes, and replace a file
+///   or a link. In a directory that none but root may write to, a file that replaces
+///   one keeps that one's owner. Any other belongs to the agent's user.
 /// - Links are copied as links.
+/// - A file or a link that is the same already is left alone.
 /// - Directories are merged, also through a link to a directory (`lib` to
 ///   `usr/lib`). New ones get the permissions of their source. Existing ones keep
 ///   theirs, `/` and `/tmp` among them.
+/// - Labels of security modules, such as SELinux, are not copied.
+/// - What killed copies have left in the directories of `target` is removed, and is not
+///   copied from those of `source`.
 ///
 /// # Errors
-/// If something in the source is no file, directory or link: then nothing is
-/// written. If a file is in the way of a directory or a directory in the way of a
-/// file, and if the system refuses: then the copies made so far stay.
-pub fn copy_tree(from: &Root, source: &Path, to: &Root, target: &Path) -> Result<(), Error> {
+/// If something in the source is no file, directory or link, or if a path is longer
+/// than 4095 bytes: then nothing is written. If a file is in the way of a directory or
+/// a directory in the way of a file, and if the system refuses: then the copies made
+/// so far stay.
+pub fn copy_tree(
+    from: &Root,
+    source: &Path,
+    to: &Root,
+    target: &Path,
+    copying: &Copying<'_>,
+) -> Result<Copied, Error> {
     let target = Path::new("/").join(target);
     // Before anything is written, since one may lie inside the other.
     let directories = plan(from, source, &target)?;
-    if let Some(above) = target.parent() {
-        to.create_durable_dir_all(above)?;
-    }
-    for directory in directories {
-        let at = from.open_dir(&directory.source)?;
-        let into = create_dir(to, &directory.target, directory.mode).map_err(|error| {
-            Error::io(
-                "create the directory",
-                to.host_path(&directory.target),
-                error,
-            )
-        })?;
-        for name in directory.names {
-            let entry = Entry::open(&at, &name).map_err(|error| {
-                Error::io("copy", from.host_path(&directory.source.join(&name)), error)
-            })?;
-            entry.install(&into, &name).map_err(|error| {
-                Error::io(
-                    "replace",
-                    to.host_path(&directory.target.join(&name)),
-                    error,
-                )
-            })?;
+    let mut refused = Refused::default();
+    let into = match (target.parent(), target.file_name()) {
+        (Some(above), Some(name)) => {
+            let at = from.open_dir(source)?;
+            let above = to.create_durable_dir_all(above)?;
+            at.mode()
+                .map_err(io::Error::from)
+                .and_then(|mode| create_dir(&above, name, mode, &at))
+                .and_then(|()| {
+                    if copying.durable {
+                        above.sync()
+                    } else {
+                        Ok(())
+                    }
+                })
+                .map_err(|error| Error::io("create the directory", to.host_path(&target), error))?;
+            to.open_dir(&target)
         }
+        _ => to.open_dir(&target),
+    };
+    // It exists now, so the error is about what is there.
+    drop(into?);
+    for directory in directories {
+        match copy_dir(from, to, directory, copying, &mut refused) {
+            Err(Error::Io { source, .. }) if is_cancelled(&source, copying) => {
+                return Ok(Copied::Cancelled);
+            }
+            copied => copied?,
+        }
+    }
+    Ok(Copied::Whole {
+        notice: refused.notice(),
+    })
+}
+
+/// Copies what is in one directory, except what is in its directories. They are created,
+/// so that one sync of their names is enough.
+fn copy_dir(
+    from: &Root,
+    to: &Root,
+    plan: DirPlan,
+    copying: &Copying<'_>,
+    refused: &mut Refused,
+) -> Result<(), Error> {
+    let at = from.open_dir(&plan.source)?;
+    let into = to
+        .dir(&plan.target)
+        .map_err(|error| Error::io("create the directory", to.host_path(&plan.target), error))?;
+    if copying.durable {
+        remove_stale(&into);
+    }
+    for (name, mode) in &plan.dirs {
+        let target = plan.target.join(name);
+        inner_dir(&at, name)
+            .and_then(|source| create_dir(&into, name, *mode, &source))
+            // It may be a link to a directory, too.
+            .and_then(|()| to.dir(&target).map(drop).map_err(io::Error::from))
+            .map_err(|error| Error::io("create the directory", to.host_path(&target), error))?;
+    }
+    for name in &plan.files {
+        let source = Entry::open(&at, name)
+            .map_err(|error| Error::io("copy", from.host_path(&plan.source.join(name)), error))?;
+        let target = || to.host_path(&plan.target.join(name));
+        let attribute = source
+            .install(&into, name, copying)
+            .map_err(|error| Error::io("replace", target(), error))?;
+        if let Some(attribute) = attribute {
+            refused.add(&attribute, &target());
+        }
+    }
+    if copying.durable {
+        sync_names(&into)
+            .map_err(|error| Error::io("sync the directory", to.host_path(&plan.target), error))?;
     }
     Ok(())
 }
 
-/// Gives the file `target` the contents of the file `source` (contract §7, 1).
+/// Makes the names in a directory durable, if its file system keeps them at all.
+fn sync_names(dir: &Dir) -> io::Result<()> {
+    match dir.sync_names() {
+        // sysfs and the like.
+        Err(Errno::EINVAL) => Ok(()),
+        synced => Ok(synced?),
+    }
+}
+
+fn is_cancelled(error: &io::Error, copying: &Copying<'_>) -> bool {
+    error.raw_os_error() == Some(Errno::ECANCELED as i32) && copying.is_cancelled()
+}
+
+/// Gives the file `target` the contents of the file `source`, durably (contract §7, 1).
 ///
 /// Links are followed inside the roots. If those of `target` lead to a missing
 /// file, it is created, and the directories above it. An existing file keeps its
-/// permissions and owner. A file copied over itself is left alone.
+/// permissions, and its owner as in [`copy_tree`]. A file that has the contents already
+/// is left alone.
 ///
 /// # Errors
 /// If one of them is something else than a file, and if the system refuses.
 pub fn copy_file(from: &Root, source: &Path, to: &Root, target: &Path) -> Result<(), Error> {
-    let mut file = from
-        .resolve(source, READ)
-        .map_err(io::Error::from)
-        .and_then(|fd| Source::new(fd.into()))
+    let (found, file) = from
+        .open_file(source)
         .map_err(|error| Error::io("copy", from.host_path(source), error))?;
     let (dir, name) = follow(to, target)?;
-    file.install(Preserve::Nothing, &dir, &name)
+    remove_stale(&dir);
+    // It is small: the resolver's configuration.
+    let copying = Copying {
+        cancelled: &|| false,
+        durable: true,
+    };
+    Source::new(&found, file)
+        .install(Preserve::Nothing, &dir, &name, &copying)
+        .and_then(|_| sync_names(&dir))
         .map_err(|error| Error::io("replace", to.host_path(target), error))
 }
 
-/// A directory to be copied, with the names in it that are no directories.
-struct DirPlan {
-    source: PathBuf,
-    target: PathBuf,
-    mode: Mode,
-    names: Vec<OsString>,
+/// The extended attributes that the system refused to set.
+#[derive(Default)]
+struct Refused {
+    count: usize,
+    first: Option<String>,
 }
 
-/// Lists the directory `source` and all below it, each after the one it is in.
-fn plan(from: &Root, source: &Path, target: &Path) -> Result<Vec<DirPlan>, Error> {
-    let mut plans = Vec::new();
-    // No recursion, and one descriptor at a time: a tree may be deep.
-    let mut left = vec![(source.to_owned(), target.to_owned())];
-    while let Some((source, target)) = left.pop() {
-        let dir = from.open_dir(&source)?;
-        let (mode, names) = mode_and_names(&dir)
-            .map_err(|error| Error::io("list", from.host_path(&source), error))?;
-        let mut others = Vec::new();
-        for name in names {
-            let path = source.join(&name);
-            match kind(&dir, &name)
-                .map_err(|error| Error::io("copy", from.host_path(&path), error))?
-            {
-                SFlag::S_IFDIR => left.push((path, target.join(&name))),
-                _ => others.push(name),
-            }
-        }
-        plans.push(DirPlan {
-            source,
-            target,
-            mode,
-            names: others,
+impl Refused {
+    fn add(&mut self, attribute: &CString, file: &Path) {
+        self.count += 1;
+        self.first.get_or_insert_with(|| {
+            let attribute = attribute.to_string_lossy();
+            format!("{attribute} of {}", file.display())
         });
     }
-    Ok(plans)
-}
 
-fn mode_and_names(dir: &Dir) -> io::Result<(Mode, Vec<OsString>)> {
-    let mode = Mode::from_bits_truncate(fstat(&dir.0)?.st_mode);
-    Ok((mode, dir.names(|name| name != "." && name != "..")?))
-}
-
-/// Tells if a name is that of a directory, a file or a link; nothing else is copied.
-fn kind(dir: &Dir, name: &OsStr) -> io::Result<SFlag> {
-    let stat = fstatat(&dir.0, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-    match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
-        kind @ (SFlag::S_IFDIR | SFlag::S_IFREG | SFlag::S_IFLNK) => Ok(kind),
-        _ => Err(io::Error::other("expected a file, a directory or a link")),
+    fn notice(self) -> Option<String> {
+        let first = self.first?;
+        let files = match self.count {
+            1 => String::new(),
+            count => format!("; {count} files have lost some"),
+        };
+        Some(format!(
+            "cannot set the extended attribute {first}: not permitted to this user{files}"
+        ))
     }
 }
 
-/// Opens the directory at `path`; creates it with `mode` if it is missing.
-fn create_dir(root: &Root, path: &Path, mode: Mode) -> nix::Result<Dir> {
-    let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
-        return root.dir(path);
-    };
-    let above = root.dir(above)?;
-    match mkdirat(&above.0, name, Mode::S_IRWXU) {
+/// Opens a directory of the source, for its extended attributes.
+fn inner_dir(dir: &Dir, name: &OsStr) -> io::Result<Dir> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    Ok(Dir(dir.open_at(name, flags, Mode::empty())?))
+}
+
+/// Creates a directory with `mode` and the extended attributes of `source` if it is
+/// missing.
+fn create_dir(above: &Dir, name: &OsStr, mode: Mode, source: &Dir) -> io::Result<()> {
+    // With its mode from the start: the next run leaves the mode of an existing directory
+    // alone, also after a kill at this moment.
+    match above.mkdir_at(name, mode) {
         Ok(()) => {
-            let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-            let dir = openat(&above.0, name, flags, Mode::empty())?;
-            // At once, since the next run leaves the mode of an existing directory
-            // alone. Not by mkdir, whose mode the umask reduces.
-            fchmod(&dir, mode)?;
-            Ok(Dir(dir))
+            let dir = inner_dir(above, name)?;
+            if fstat(&dir.0)?.st_uid != geteuid().as_raw() {
+                return Err(io::Error::other("another user has replaced it"));
+            }
+            copy_xattrs(&source.readable()?, &dir.0)?;
+            // Again, since the umask has reduced the mode.
+            fchmod(&dir.0, mode)?;
+            Ok(())
         }
-        Err(Errno::EEXIST) => root.dir(path),
-        Err(error) => Err(error),
+        Err(Errno::EEXIST) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -164,7 +265,7 @@ fn follow(root: &Root, path: &Path) -> Result<(Dir, OsString), Error> {
             return Err(refused(Errno::EISDIR));
         };
         let dir = root.create_durable_dir_all(above)?;
-        match readlinkat(&dir.0, name) {
+        match dir.read_link_at(name) {
             Ok(link) => end = above.join(link),
             Err(Errno::EINVAL | Errno::ENOENT) => return Ok((dir, name.to_owned())),
             Err(error) => return Err(refused(error)),
@@ -181,142 +282,37 @@ enum Entry {
 
 impl Entry {
     fn open(dir: &Dir, name: &OsStr) -> io::Result<Entry> {
-        match readlinkat(&dir.0, name) {
+        match dir.read_link_at(name) {
             Ok(link) => Ok(Entry::Link(link)),
             // It is no link.
-            Err(Errno::EINVAL) => {
-                let fd = openat(&dir.0, name, READ | OFlag::O_NOFOLLOW, Mode::empty())?;
-                Source::new(fd.into()).map(Entry::File)
-            }
+            Err(Errno::EINVAL) => Source::in_dir(dir, name).map(Entry::File),
             Err(error) => Err(error.into()),
         }
     }
 
-    fn install(self, dir: &Dir, name: &OsStr) -> io::Result<()> {
+    fn install(
+        self,
+        dir: &Dir,
+        name: &OsStr,
+        copying: &Copying<'_>,
+    ) -> io::Result<Option<CString>> {
         match self {
-            Entry::File(mut source) => source.install(Preserve::ModeAndTimes, dir, name),
+            Entry::File(mut source) => source.install(Preserve::All, dir, name, copying),
             Entry::Link(link) => {
-                replaceable(dir, name)?;
-                let (temporary, ()) = dir.temporary(|name| Ok(symlinkat(&*link, &dir.0, name)?))?;
-                rename_or_remove(dir, &temporary, name, Ok(()))
+                if let Some(old) = replaceable(dir, name)?
+                    && dir.read_link_at(name).is_ok_and(|there| there == link)
+                    && keeps_owner(dir, &old)?
+                {
+                    return Ok(None);
+                }
+                if copying.is_cancelled() {
+                    return Err(Errno::ECANCELED.into());
+                }
+                replace_by_link(dir, name, &link)?;
+                Ok(None)
             }
         }
     }
-}
-
-/// Says which metadata a copy takes over from its source, besides the contents.
-#[derive(Clone, Copy)]
-enum Preserve {
-    Nothing,
-    ModeAndTimes,
-}
-
-/// A file that is to be copied.
-struct Source {
-    file: File,
-    metadata: Metadata,
-}
-
-impl Source {
-    fn new(file: File) -> io::Result<Source> {
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::Error::other("expected a file"));
-        }
-        Ok(Source { file, metadata })
-    }
-
-    fn install(&mut self, preserve: Preserve, dir: &Dir, name: &OsStr) -> io::Result<()> {
-        let old = replaceable(dir, name)?;
-        let id = (self.metadata.dev(), self.metadata.ino());
-        if old.is_some_and(|old| (old.st_dev, old.st_ino) == id) {
-            return Ok(());
-        }
-        // Private until it has its permissions.
-        let private = Mode::S_IRUSR | Mode::S_IWUSR;
-        let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let create = OFlag::O_CREAT | OFlag::O_EXCL;
-        let (temporary, fd) =
-            dir.temporary(|name| Ok(openat(&dir.0, name, flags | create, private)?))?;
-        let written = self.write(preserve, old, fd.into());
-        match rename_or_remove(dir, &temporary, name, written) {
-            // A mount point, as resolv.conf is in a container, can only be rewritten.
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                let fd = openat(&dir.0, name, flags | OFlag::O_TRUNC, Mode::empty())?;
-                self.file.rewind()?;
-                self.write(preserve, old, fd.into())
-            }
-            installed => installed,
-        }
-    }
-
-    /// Makes `file` a copy that takes the place of `old`.
-    fn write(
-        &mut self,
-        preserve: Preserve,
-        old: Option<FileStat>,
-        mut file: File,
-    ) -> io::Result<()> {
-        io::copy(&mut self.file, &mut file)?;
-        if let Some(old) = old {
-            hand_over(&file, &old)?;
-        }
-        // After the owner: changing the owner clears setuid.
-        file.set_permissions(match (preserve, old) {
-            (Preserve::ModeAndTimes, _) => self.metadata.permissions(),
-            (Preserve::Nothing, Some(old)) => Permissions::from_mode(old.st_mode),
-            (Preserve::Nothing, None) => Permissions::from_mode(0o644),
-        })?;
-        match preserve {
-            Preserve::ModeAndTimes => file.set_times(
-                FileTimes::new()
-                    .set_accessed(self.metadata.accessed()?)
-                    .set_modified(self.metadata.modified()?),
-            ),
-            Preserve::Nothing => Ok(()),
-        }
-    }
-}
-
-/// Gives a file the owner of the `old` one, if that is permitted: only to root, and
-/// not in every user namespace.
-fn hand_over(file: &File, old: &FileStat) -> io::Result<()> {
-    let Err(error) = fchown(file, Some(old.st_uid), Some(old.st_gid)) else {
-        return Ok(());
-    };
-    match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::EPERM | Errno::EINVAL) => Ok(()),
-        _ => Err(error),
-    }
-}
-
-/// Finds the file that a copy will replace, if there is one. A link may be replaced
-/// too, anything else not.
-fn replaceable(dir: &Dir, name: &OsStr) -> io::Result<Option<FileStat>> {
-    match fstatat(&dir.0, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-        Ok(stat) => match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
-            SFlag::S_IFREG => Ok(Some(stat)),
-            SFlag::S_IFLNK => Ok(None),
-            _ => Err(io::Error::other("expected a file or a link")),
-        },
-        Err(Errno::ENOENT) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Gives what was `made` under a temporary name its final name, or removes it.
-fn rename_or_remove(
-    dir: &Dir,
-    temporary: &OsStr,
-    name: &OsStr,
-    made: io::Result<()>,
-) -> io::Result<()> {
-    let renamed = made.and_then(|()| Ok(renameat(&dir.0, temporary, &dir.0, name)?));
-    if renamed.is_err() {
-        // The first error is the one to report.
-        let _ = dir.remove(temporary);
-    }
-    renamed
 }
 
 #[cfg(test)]

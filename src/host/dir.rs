@@ -2,27 +2,56 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::time::SystemTime;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, renameat};
-use nix::sys::stat::{Mode, fstatat};
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat, renameat};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 
+use super::file::{Found, read_file};
+use super::temporary;
 use crate::system::sys;
-
-/// Opens a file for reading. O_NONBLOCK, so that a fifo without a writer is not
-/// waited for.
-pub(super) const READ: OFlag = OFlag::O_RDONLY
-    .union(OFlag::O_NONBLOCK)
-    .union(OFlag::O_CLOEXEC);
 
 /// A directory inside a root.
 #[derive(Debug)]
 pub struct Dir(pub(super) OwnedFd);
+
+/// The calls that the others are made of. Not generic, and so not in the binary once for
+/// each type of a name.
+impl Dir {
+    #[inline(never)]
+    pub(super) fn open_at(&self, name: &OsStr, flags: OFlag, mode: Mode) -> nix::Result<OwnedFd> {
+        openat(&self.0, name, flags | OFlag::O_CLOEXEC, mode)
+    }
+
+    #[inline(never)]
+    pub(super) fn stat_at(&self, name: &OsStr) -> nix::Result<FileStat> {
+        fstatat(&self.0, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+    }
+
+    #[inline(never)]
+    pub(super) fn rename_at(&self, from: &OsStr, above: &Dir, to: &OsStr) -> nix::Result<()> {
+        renameat(&self.0, from, &above.0, to)
+    }
+
+    #[inline(never)]
+    pub(super) fn unlink_at(&self, name: &OsStr, flag: UnlinkatFlags) -> nix::Result<()> {
+        unlinkat(&self.0, name, flag)
+    }
+
+    #[inline(never)]
+    pub(super) fn mkdir_at(&self, name: &OsStr, mode: Mode) -> nix::Result<()> {
+        mkdirat(&self.0, name, mode)
+    }
+
+    #[inline(never)]
+    pub(super) fn read_link_at(&self, name: &OsStr) -> nix::Result<OsString> {
+        readlinkat(&self.0, name)
+    }
+}
 
 impl Dir {
     /// Creates a file that is not there yet, to be written.
@@ -32,17 +61,16 @@ impl Dir {
     /// otherwise the system's.
     pub fn create_new(&self, name: &OsStr) -> io::Result<File> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-        let fd = openat(&self.0, name, flags, Mode::from_bits_truncate(0o666))?;
+        let fd = self.open_at(name, flags, Mode::from_bits_truncate(0o666))?;
         Ok(File::from(fd))
     }
 
-    /// Opens a file to look at it; never a link's target.
+    /// Opens a file for reading; never a link's target.
     ///
     /// # Errors
-    /// The system's.
+    /// If it is no file, and the system's.
     pub fn open_file(&self, name: &OsStr) -> io::Result<File> {
-        let fd = openat(&self.0, name, READ | OFlag::O_NOFOLLOW, Mode::empty())?;
-        Ok(File::from(fd))
+        Found::in_dir(self, name)?.open_in(self, name, OFlag::O_RDONLY)
     }
 
     /// Removes a file, or a link itself. A missing one counts as removed.
@@ -50,7 +78,7 @@ impl Dir {
     /// # Errors
     /// The system's.
     pub fn remove(&self, name: &OsStr) -> io::Result<()> {
-        match unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir) {
+        match self.unlink_at(name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -62,11 +90,11 @@ impl Dir {
     /// # Errors
     /// The system's. The file is old or new then, and may not be durable.
     pub fn write_atomic(&self, name: &OsStr, content: &[u8]) -> io::Result<()> {
-        let (temporary, mut file) = self.temporary(|name| self.create_new(name))?;
+        let (temporary, mut file) = temporary::make(|name| self.create_new(name))?;
         let written = file
             .write_all(content)
             .and_then(|()| file.sync_all())
-            .and_then(|()| Ok(renameat(&self.0, &*temporary, &self.0, name)?));
+            .and_then(|()| Ok(self.rename_at(&temporary, self, name)?));
         if let Err(error) = written {
             // The first error is the one to report.
             let _ = self.remove(&temporary);
@@ -75,33 +103,12 @@ impl Dir {
         self.sync()
     }
 
-    /// Makes something under a name that no other agent has.
-    pub(super) fn temporary<T>(
-        &self,
-        make: impl Fn(&OsStr) -> io::Result<T>,
-    ) -> io::Result<(OsString, T)> {
-        let pid = std::process::id();
-        let mut n = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .map_or(0, |time| time.subsec_nanos());
-        loop {
-            let name = OsString::from(format!(".skyhook-agent-{pid}-{n}.tmp"));
-            match make(&name) {
-                // Every agent in a container of its own has the same process id.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    n = n.wrapping_add(1);
-                }
-                made => return Ok((name, made?)),
-            }
-        }
-    }
-
     /// Gives a file another name, durably, and replaces the file that had it.
     ///
     /// # Errors
     /// The system's.
     pub fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
-        renameat(&self.0, from, &self.0, to)?;
+        self.rename_at(from, self, to)?;
         self.sync()
     }
 
@@ -133,13 +140,16 @@ impl Dir {
     /// # Errors
     /// If it is no file, and the system's.
     pub fn read(&self, name: &OsStr) -> io::Result<Vec<u8>> {
-        let fd = openat(&self.0, name, READ | OFlag::O_NOFOLLOW, Mode::empty())?;
-        read_file(fd, u64::MAX)
+        read_file(self.open_file(name)?, u64::MAX)
+    }
+
+    pub(super) fn mode(&self) -> nix::Result<Mode> {
+        Ok(Mode::from_bits_truncate(fstat(&self.0)?.st_mode))
     }
 
     pub(super) fn readable(&self) -> nix::Result<OwnedFd> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        openat(&self.0, ".", flags, Mode::empty())
+        self.open_at(OsStr::new("."), flags, Mode::empty())
     }
 
     /// Lists the names in the directory that are `wanted`; a log directory has
@@ -148,6 +158,10 @@ impl Dir {
     /// # Errors
     /// The system's.
     pub fn names(&self, wanted: impl Fn(&OsStr) -> bool) -> io::Result<Vec<OsString>> {
+        self.wanted_names(&wanted)
+    }
+
+    fn wanted_names(&self, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<OsString>> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let mut names = Vec::new();
         for entry in nix::dir::Dir::openat(&self.0, ".", flags, Mode::empty())?.iter() {
@@ -166,25 +180,7 @@ impl Dir {
     /// # Errors
     /// The system's.
     pub fn modified(&self, name: &OsStr) -> io::Result<(i64, i64)> {
-        let stat = fstatat(&self.0, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        let stat = self.stat_at(name)?;
         Ok((stat.st_mtime, stat.st_mtime_nsec))
     }
-}
-
-/// Reads all of a file that was opened with [`READ`], if it has at most `most` bytes.
-pub(super) fn read_file(fd: OwnedFd, most: u64) -> io::Result<Vec<u8>> {
-    let file = File::from(fd);
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("expected a file"));
-    }
-    let mut bytes = Vec::new();
-    // One byte more, to see the end in the first read.
-    let len = metadata.len().min(most).saturating_add(1);
-    bytes.try_reserve(usize::try_from(len).unwrap_or(usize::MAX))?;
-    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
-        return Err(io::Error::other(format!("expected at most {most} bytes")));
-    }
-    Ok(bytes)
 }

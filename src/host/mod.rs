@@ -6,12 +6,16 @@
 
 mod copy;
 mod dir;
+mod file;
 mod resolve;
 mod root;
+mod staging;
+mod temporary;
 
-pub use copy::{copy_file, copy_tree};
+pub use copy::{Copied, Copying, copy_file, copy_tree};
 pub use dir::Dir;
 pub use root::Root;
+pub use staging::Staging;
 
 /// The most symbolic links that one path may lead over, as in the kernel.
 const MAX_SYMLINKS: u32 = 40;

@@ -1,15 +1,16 @@
 //! A root mount: the host's files as the agent reaches them.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, renameat};
+use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::syncfs;
 
-use super::dir::{Dir, READ, read_file};
+use super::Dir;
+use super::file::{Found, LOOK, read_file};
 use super::resolve::Resolver;
 use crate::error::Error;
 
@@ -26,7 +27,7 @@ const DIRECTORY: OFlag = OFlag::O_PATH
 /// leading `/`.
 #[derive(Debug)]
 pub struct Root {
-    fd: OwnedFd,
+    pub(super) fd: OwnedFd,
     path: PathBuf,
     pub(super) resolver: Resolver,
 }
@@ -57,9 +58,8 @@ impl Root {
     /// # Errors
     /// If it is missing, unreadable or larger.
     pub fn read(&self, path: &Path) -> Result<Vec<u8>, Error> {
-        self.resolve(path, READ)
-            .map_err(io::Error::from)
-            .and_then(|fd| read_file(fd, MAX_FILE_LEN))
+        self.open_file(path)
+            .and_then(|(_, file)| read_file(file, MAX_FILE_LEN))
             .map_err(|error| Error::io("read", self.host_path(path), error))
     }
 
@@ -129,26 +129,14 @@ impl Root {
             .map_err(|error| Error::io("open the directory", self.host_path(path), error))
     }
 
-    /// Gives a complete directory its final name, durably with all that is in it.
-    /// Both names are in one directory. If another agent was faster, its directory
-    /// keeps the name.
-    ///
-    /// # Errors
-    /// If the system refuses.
-    pub fn publish_dir(&self, partial: &Path, path: &Path) -> Result<(), Error> {
-        self.sync_and_rename(partial, path)
-            .map_err(|error| Error::io("complete the directory", self.host_path(path), error))
-    }
-
-    fn sync_and_rename(&self, partial: &Path, path: &Path) -> nix::Result<()> {
-        syncfs(self.dir(partial)?.readable()?)?;
-        let above = self.dir(path.parent().unwrap_or(Path::new("/")))?;
-        let from = partial.file_name().unwrap_or_default();
-        let to = path.file_name().unwrap_or_default();
-        match renameat(&above.0, from, &above.0, to) {
-            Ok(()) | Err(Errno::EEXIST | Errno::ENOTEMPTY) => above.sync_names(),
-            Err(error) => Err(error),
-        }
+    /// Opens a file for reading, after a look at it.
+    pub(super) fn open_file(&self, path: &Path) -> io::Result<(Found, File)> {
+        let found = Found::new(self.resolve(path, LOOK)?)?;
+        let file = found.open(OFlag::O_RDONLY, &|flags| {
+            // Links were followed to the file that was found.
+            self.resolve(path, flags.difference(OFlag::O_NOFOLLOW))
+        })?;
+        Ok((found, file))
     }
 
     /// Tells if a path leads to something.

@@ -6,6 +6,9 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
+use nix::sys::stat::Mode;
+
 use super::resolve::Resolver;
 use super::*;
 
@@ -157,4 +160,36 @@ fn directories_are_created_and_names_taken_only_once() {
         directory.remove(OsStr::new("l")).unwrap();
         assert_eq!(root.read(Path::new("/data/file")).unwrap(), b"inside");
     }
+}
+
+/// To open a watchdog starts it. This fifo's opening would show.
+#[test]
+fn what_is_no_file_is_refused_without_being_opened() {
+    let (dir, roots) = roots();
+    nix::unistd::mkfifo(&dir.path().join("root/data/fifo"), Mode::S_IRWXU).unwrap();
+    let opened = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
+    opened
+        .add_watch(&dir.path().join("root/data"), AddWatchFlags::IN_OPEN)
+        .unwrap();
+    for root in roots {
+        let fifo = OsStr::new("fifo");
+        let data = Path::new("/data");
+        let error = root.read(&data.join(fifo)).unwrap_err().to_string();
+        assert!(error.ends_with(": expected a file"), "{error}");
+        let directory = root.open_dir(data).unwrap();
+        let error = directory.read(fifo).unwrap_err().to_string();
+        assert_eq!(error, "expected a file");
+        let error = copy_file(&root, &data.join(fifo), &root, Path::new("/to")).unwrap_err();
+        assert!(error.to_string().ends_with(": expected a file"), "{error}");
+    }
+    let is_of_the_fifo = |event: &InotifyEvent| event.name.as_deref() == Some(OsStr::new("fifo"));
+    let events = opened.read_events().unwrap_or_default();
+    assert!(!events.iter().any(is_of_the_fifo), "{events:?}");
+    fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(dir.path().join("root/data/fifo"))
+        .unwrap();
+    let events = opened.read_events().unwrap();
+    assert!(events.iter().any(is_of_the_fifo), "the watch works");
 }

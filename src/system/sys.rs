@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use std::ffi::CStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -62,6 +63,89 @@ pub fn exited_child(pid: Option<u32>) -> io::Result<Option<u32>> {
 pub fn lock(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: flock takes two integers and touches no memory of ours.
     match unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Locks `fd` (flock) if no other process has it locked, and tells if it did. Closing
+/// it releases the lock.
+///
+/// # Errors
+/// The kernel's: ENOLCK or EOPNOTSUPP where a file system has no locks.
+pub fn try_lock(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: flock takes two integers and touches no memory of ours.
+    match unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } {
+        0 => Ok(true),
+        _ => match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            error => Err(error),
+        },
+    }
+}
+
+/// The most bytes of an extended attribute's value, and of the list of their names:
+/// the kernel's XATTR_SIZE_MAX and XATTR_LIST_MAX.
+const XATTR_MAX: usize = 65536;
+
+/// Lists the names of a file's extended attributes, each with a NUL after it.
+///
+/// # Errors
+/// The kernel's: EOPNOTSUPP where the file system has none.
+pub fn list_xattrs(fd: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+    // SAFETY: with a size of 0 the call writes nothing.
+    let len = unsafe { libc::flistxattr(fd.as_raw_fd(), std::ptr::null_mut(), 0) };
+    // Most files have none: then nothing is allocated.
+    if len == 0 {
+        return Ok(Vec::new());
+    }
+    fill(len, |buffer| {
+        let start = buffer.as_mut_ptr().cast();
+        // SAFETY: the kernel writes at most `len` bytes from `start`, which are ours.
+        unsafe { libc::flistxattr(fd.as_raw_fd(), start, buffer.len()) }
+    })
+}
+
+/// Reads one of a file's extended attributes.
+///
+/// # Errors
+/// The kernel's: ENODATA where there is none of that name.
+pub fn get_xattr(fd: BorrowedFd<'_>, name: &CStr) -> io::Result<Vec<u8>> {
+    // SAFETY: `name` ends in NUL; with a size of 0 the call writes nothing.
+    let len = unsafe { libc::fgetxattr(fd.as_raw_fd(), name.as_ptr(), std::ptr::null_mut(), 0) };
+    fill(len, |buffer| {
+        let start = buffer.as_mut_ptr().cast();
+        // SAFETY: as above, and the kernel writes at most `len` bytes from `start`.
+        unsafe { libc::fgetxattr(fd.as_raw_fd(), name.as_ptr(), start, buffer.len()) }
+    })
+}
+
+/// Calls `read` with room for as much as there can be, unless the call that asked for
+/// the `len` has failed.
+fn fill(len: isize, read: impl FnOnce(&mut [u8]) -> isize) -> io::Result<Vec<u8>> {
+    if len < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // Not `len`: another process may have made it longer by now.
+    let mut buffer = vec![0; XATTR_MAX];
+    match usize::try_from(read(&mut buffer)) {
+        Ok(len) => {
+            buffer.truncate(len);
+            Ok(buffer)
+        }
+        Err(_) => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Sets one of a file's extended attributes.
+///
+/// # Errors
+/// The kernel's: EOPNOTSUPP where the file system has none, EPERM for want of a
+/// privilege.
+pub fn set_xattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> io::Result<()> {
+    let start = value.as_ptr().cast();
+    // SAFETY: `name` ends in NUL, and the kernel reads the bytes of `value`.
+    match unsafe { libc::fsetxattr(fd.as_raw_fd(), name.as_ptr(), start, value.len(), 0) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }

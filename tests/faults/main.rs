@@ -7,6 +7,7 @@ mod support;
 mod clock;
 mod concurrent_agents;
 mod console;
+mod copies;
 mod disks;
 mod durability;
 mod kernel;

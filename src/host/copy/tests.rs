@@ -1,14 +1,27 @@
 //! Each test runs with both ways of resolving paths.
 
-use std::fs;
+use std::fs::{self, File, FileTimes, Permissions};
 use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::super::resolve::Resolver;
 use super::*;
+use crate::support::skip::{Skip, or_skip, skip, try_out};
 
 mod file;
+mod replaced;
 mod tree;
+
+/// Copies a tree as the overlay is.
+fn lay(from: &Root, source: &Path, to: &Root, target: &Path) -> Result<Copied, Error> {
+    let copying = Copying {
+        cancelled: &|| false,
+        durable: true,
+    };
+    copy_tree(from, source, to, target, &copying)
+}
 
 /// A root, and beside it a directory that nothing may reach.
 struct Fixture {
@@ -42,7 +55,9 @@ impl Fixture {
     /// Lays the package's root_dir over the root.
     fn overlay(&self) -> Result<(), Error> {
         let overlay = Path::new("/pkg/root_dir");
-        copy_tree(&self.root, overlay, &self.root, Path::new("/"))
+        let copied = lay(&self.root, overlay, &self.root, Path::new("/"))?;
+        assert_eq!(copied, Copied::Whole { notice: None });
+        Ok(())
     }
 
     /// Copies the resolver's configuration.

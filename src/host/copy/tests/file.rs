@@ -6,10 +6,10 @@ use super::*;
 fn a_file_that_is_a_mount_is_rewritten() {
     let Some(root) = root_given() else {
         // Not every sandbox lets even root mount.
-        let mounts = Command::new("unshare").args(["-m", "true"]).output();
-        if !mounts.is_ok_and(|output| output.status.success()) {
-            return;
-        }
+        or_skip!(try_out(
+            Command::new("unshare").args(["-m", "true"]),
+            "this user may not mount"
+        ));
         for host in fixtures() {
             host.write("from", "nameserver 1\n");
             host.write("pkg/root_dir/etc/hosts", "new");
@@ -36,7 +36,7 @@ fn a_file_that_is_a_mount_is_rewritten() {
     for name in ["resolv.conf", "same"] {
         copy_file(&root, from, &root, &etc.join(name)).unwrap();
     }
-    copy_tree(&root, Path::new("/pkg/root_dir"), &root, Path::new("/")).unwrap();
+    lay(&root, Path::new("/pkg/root_dir"), &root, Path::new("/")).unwrap();
 }
 
 #[test]
@@ -110,4 +110,69 @@ fn a_resolver_that_cannot_be_written_is_named() {
         fs::create_dir(host.path("etc/resolv.conf")).unwrap();
         named(&host);
     }
+}
+
+/// The disk of a file that is a mount has less room than the new content takes.
+#[test]
+fn a_file_that_is_a_mount_keeps_its_content_if_the_disk_is_full() {
+    const TEST: &str = "file::a_file_that_is_a_mount_keeps_its_content_if_the_disk_is_full";
+    let Some(root) = root_given() else {
+        // The second time, the file system cannot say beforehand if there is room.
+        let no_fallocate = ["strace", "-qq", "-o", "/dev/null", "-f", "-e"];
+        let inject = ["inject=fallocate:error=EOPNOTSUPP"];
+        let unshare = ["unshare", "-m"];
+        let traced = [&unshare[..], &no_fallocate, &inject].concat();
+        for wrapper in [&unshare[..], &traced] {
+            or_skip!(try_out(
+                Command::new("env").args(wrapper).arg("true"),
+                "this user may not mount, or not trace"
+            ));
+            for host in fixtures() {
+                let long = "nameserver 1\n".repeat(3000);
+                host.write("from", &long);
+                host.write("pkg/root_dir/etc/hosts", &long);
+                for name in ["etc/resolv.conf", "etc/hosts"] {
+                    host.write(name, "");
+                }
+                fs::create_dir(host.path("small")).unwrap();
+                // The third one is too large to be put back.
+                if wrapper.len() == unshare.len() {
+                    host.write("large/etc/large", &"new".repeat(1024 * 1024));
+                }
+                host.write("etc/large", "");
+                let shell = "mount -t tmpfs -o size=2m none small; \
+                    for name in resolv.conf hosts; do echo old > small/$name; done; \
+                    head -c 1500k /dev/zero > small/large; \
+                    for name in resolv.conf hosts large; do \
+                        mount --bind small/$name etc/$name; done; \
+                    head -c 520k /dev/zero > small/fill";
+                run_again(TEST, wrapper, shell, &host);
+            }
+        }
+        return;
+    };
+    let (from, etc, small) = (Path::new("/from"), Path::new("/etc"), Path::new("/small"));
+    for _ in 0..2 {
+        let lay_all = |source: &str| lay(&root, Path::new(source), &root, Path::new("/")).map(drop);
+        let mut copies = vec![
+            copy_file(&root, from, &root, &etc.join("resolv.conf")),
+            lay_all("/pkg/root_dir"),
+        ];
+        if root.exists(Path::new("/large")).unwrap() {
+            copies.push(lay_all("/large"));
+        }
+        for error in copies {
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains("No space left on device"), "{error}");
+        }
+        for name in ["resolv.conf", "hosts"] {
+            assert_eq!(root.read(&etc.join(name)).unwrap(), b"old\n");
+        }
+        let large = fs::read(root.host_path(&etc.join("large"))).unwrap();
+        assert!(large == vec![0; 1500 * 1024]);
+    }
+    fs::remove_file(root.host_path(&small.join("fill"))).unwrap();
+    copy_file(&root, from, &root, &etc.join("resolv.conf")).unwrap();
+    let new = root.read(&etc.join("resolv.conf")).unwrap();
+    assert_eq!(new.len(), 3000 * "nameserver 1\n".len());
 }

@@ -274,12 +274,12 @@ fn directories_inside_one_another_are_copied_once() {
     for host in fixtures() {
         host.write("a/b/file", "file");
         let (a, inside) = (Path::new("/a"), Path::new("a/b/copy"));
-        copy_tree(&host.root, a, &host.root, inside).unwrap();
+        lay(&host.root, a, &host.root, inside).unwrap();
         assert_eq!(read(host.path("a/b/copy/b/file")), "file");
         assert_eq!(names(host.path("a/b/copy/b")), ["file"]);
 
         // Over itself, and with a package inside the package.
-        copy_tree(&host.root, a, &host.root, a).unwrap();
+        lay(&host.root, a, &host.root, a).unwrap();
         assert_eq!(read(host.path("a/b/file")), "file");
         host.write("pkg/root_dir/pkg/root_dir/file", "inner");
         host.overlay().unwrap();
@@ -297,11 +297,11 @@ fn a_tree_comes_from_another_root_with_the_directories_above_it() {
         package.write("data/steps/apply.sh", "#!/bin/sh\n");
         set_mode(package.path("data"), 0o711);
         let target = Path::new("var/lib/pkg");
-        copy_tree(&package.root, &package.path("data"), &host.root, target).unwrap();
+        lay(&package.root, &package.path("data"), &host.root, target).unwrap();
         assert_eq!(read(host.path("var/lib/pkg/steps/apply.sh")), "#!/bin/sh\n");
         assert_eq!(mode(host.path("var/lib/pkg")), 0o711);
 
-        let missing = copy_tree(&package.root, &package.path("no"), &host.root, target);
+        let missing = lay(&package.root, &package.path("no"), &host.root, target);
         let expected = format!(
             "cannot open the directory {}: ",
             package.path("no").display()
@@ -325,7 +325,7 @@ fn a_deep_tree_needs_few_descriptors() {
         }
         return;
     };
-    let copied = copy_tree(&root, Path::new("/pkg/root_dir"), &root, Path::new("/"));
+    let copied = lay(&root, Path::new("/pkg/root_dir"), &root, Path::new("/"));
     if matches!(root.resolver, Resolver::Openat2) {
         copied.unwrap();
         assert_eq!(read(root.host_path(deep.as_ref())), "deep");
