@@ -110,7 +110,9 @@ Environment, in the operator's forms only:
   SKYHOOK_DATA_DIR             directory to copy the package from if COPY_DIR is
                                not on the node [/skyhook-package]
   COPY_RESOLV                  true: copy /etc/resolv.conf into the root [true]
-  OVERLAY_ALWAYS_RUN_STEP      true: run steps again that have succeeded [false]";
+  OVERLAY_ALWAYS_RUN_STEP      true: run steps again that have succeeded [false]
+  SKYHOOK_AGENT_SYNC           true: bring what steps did to disk before it counts
+                               as done [true]";
 
 const VARIABLES: &str = "\
 Environment:

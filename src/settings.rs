@@ -46,6 +46,9 @@ pub struct Settings {
     /// `OVERLAY_ALWAYS_RUN_STEP`: whether steps run although their flag is set;
     /// default false.
     pub always_run_step: bool,
+    /// `SKYHOOK_AGENT_SYNC`: whether what steps did is on disk before it counts as done;
+    /// default true.
+    pub sync: bool,
     /// The directories for control files, the first that can be written to: `TMPDIR`, if
     /// it is set, `/tmp`, `/var/tmp` and the working directory (contract §2).
     pub temp_dirs: Vec<PathBuf>,
@@ -118,6 +121,7 @@ impl Settings {
             root_dir: path("SKYHOOK_ROOT_DIR", "/etc/skyhook")?,
             copy_resolv: flag("COPY_RESOLV", true),
             always_run_step: flag("OVERLAY_ALWAYS_RUN_STEP", false),
+            sync: flag("SKYHOOK_AGENT_SYNC", true),
             temp_dirs: get("TMPDIR")
                 .filter(|dir| !dir.is_empty())
                 .into_iter()
@@ -206,6 +210,7 @@ mod tests {
         assert_eq!(settings.root_dir, "/etc/skyhook");
         assert!(settings.copy_resolv);
         assert!(!settings.always_run_step);
+        assert!(settings.sync);
         let temp_dirs = ["/tmp", "/var/tmp", "."].map(PathBuf::from);
         assert_eq!(settings.temp_dirs, temp_dirs);
     }
@@ -252,11 +257,13 @@ mod tests {
                 ("SKYHOOK_AGENT_WRITE_LOGS", value),
                 ("COPY_RESOLV", value),
                 ("OVERLAY_ALWAYS_RUN_STEP", value),
+                ("SKYHOOK_AGENT_SYNC", value),
             ])
             .unwrap();
             assert_eq!(settings.write_logs, expected, "{value:?}");
             assert_eq!(settings.copy_resolv, expected, "{value:?}");
             assert_eq!(settings.always_run_step, expected, "{value:?}");
+            assert_eq!(settings.sync, expected, "{value:?}");
         }
     }
 

@@ -185,6 +185,14 @@ impl Run<'_> {
         Ok(is_whole(copied, undone, process))
     }
 
+    /// Brings to disk what steps have done, before the state says that it is done.
+    fn sync(&self) -> Result<(), Error> {
+        if self.settings.sync {
+            self.root.sync()?;
+        }
+        Ok(())
+    }
+
     /// Checks that the package's `configmaps` has each file that its config expects.
     fn expect_config_files(&self, config: &Config) -> Result<(), Error> {
         let configmaps = Path::new(&self.options.copy_dir).join("configmaps");
@@ -271,10 +279,14 @@ impl Run<'_> {
             if mode.is_check() {
                 failed.push(!succeeded);
             } else if succeeded {
+                self.sync()?;
                 state.set_succeeded(&flag, step)?;
             } else {
                 return Ok(Outcome::Failed);
             }
+        }
+        if mode.is_check() && !failed.contains(&true) {
+            self.sync()?;
         }
         if mode.is_check() && !steps.is_empty() {
             state.set_checked(mode, &steps, &failed)?;

@@ -7,9 +7,11 @@
 mod copy;
 mod dir;
 mod file;
+mod mounts;
 mod resolve;
 mod root;
 mod staging;
+mod sync;
 mod temporary;
 
 pub use copy::{Copied, Copying, copy_file, copy_tree};

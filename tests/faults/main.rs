@@ -19,4 +19,5 @@ mod processes;
 mod sigkill;
 mod signals;
 mod strace;
+mod syncs;
 mod temp_dir;

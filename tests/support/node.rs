@@ -170,6 +170,9 @@ impl Node {
             .args(arguments)
             .env("PATH", format!("{}:{path}", self.path("bin").display()))
             .env("COPY_RESOLV", "false")
+            // The tests of the sync ask for it. Others must not wait for the disks of the
+            // machine that they run on.
+            .env("SKYHOOK_AGENT_SYNC", "false")
             .env("SKYHOOK_RESOURCE_ID", RESOURCE_ID)
             .env("SKYHOOK_ROOT_DIR", self.path("state"))
             .env("SKYHOOK_LOG_DIR", self.path("log"))
