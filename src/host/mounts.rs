@@ -4,8 +4,8 @@
 //! To open a path on a mount that hangs would hang too. So only what is known to be
 //! harmless is walked over, and only what is known to be local is chosen.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStringExt;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// A file system that is chosen to be synced.
@@ -23,21 +23,21 @@ pub(super) struct Mount {
 /// The mounts at and below a root, as they are read line by line.
 #[derive(Debug)]
 pub(super) struct Mounts {
-    root: PathBuf,
+    root: Vec<u8>,
     /// The mount that the root is on: the one with the longest path so far.
     holder: Option<Line>,
     /// Local file systems below the root.
     local: Vec<Mount>,
     /// Mount points below the root whose walk could hang.
-    barriers: Vec<PathBuf>,
+    barriers: Vec<Vec<u8>>,
     /// Automount points below the root.
-    automounts: Vec<PathBuf>,
+    automounts: Vec<Vec<u8>>,
 }
 
 /// What one line says.
 #[derive(Debug)]
 struct Line {
-    path: PathBuf,
+    path: Vec<u8>,
     device: (u64, u64),
     file_system: String,
     is_read_only: bool,
@@ -86,7 +86,7 @@ impl Mounts {
     /// Starts with no mount. `root` is the root's path in this process's namespace.
     pub(super) fn new(root: &Path) -> Mounts {
         Mounts {
-            root: root.to_owned(),
+            root: root.as_os_str().as_bytes().to_owned(),
             holder: None,
             local: Vec::new(),
             barriers: Vec::new(),
@@ -100,29 +100,22 @@ impl Mounts {
         let Some(line) = Line::parse(line) else {
             return;
         };
-        if self.root.starts_with(&line.path) {
-            let longest = self
-                .holder
-                .as_ref()
-                .map_or(0, |line| line.path.as_os_str().len());
+        if is_at_or_below(&self.root, &line.path) {
+            let longest = self.holder.as_ref().map_or(0, |line| line.path.len());
             // A later mount at the same place covers the earlier one.
-            if line.path.as_os_str().len() >= longest {
+            if line.path.len() >= longest {
                 self.holder = Some(line);
             }
             return;
         }
-        if !line.path.starts_with(&self.root) {
+        if !is_at_or_below(&line.path, &self.root) {
             return;
         }
         match Class::of(&line.file_system, line.device) {
             Class::MayHang => self.barriers.push(line.path),
             Class::Automount => self.automounts.push(line.path),
             Class::Local if !line.is_read_only && !is_of_a_pod(&line.path) => {
-                self.local.push(Mount {
-                    has_one_device: line.has_one_device(),
-                    device: line.device,
-                    path: line.path,
-                });
+                self.local.push(line.mount_at(line.path.clone()));
             }
             // What is written to an overlay is in a directory of another one of these.
             Class::Local | Class::Overlay | Class::Harmless => {}
@@ -137,20 +130,19 @@ impl Mounts {
             let class = Class::of(&line.file_system, line.device);
             // An overlay that holds the root may have its directories anywhere.
             if matches!(class, Class::Local | Class::Overlay) && !line.is_read_only {
-                chosen.push(Mount {
-                    has_one_device: line.has_one_device(),
-                    device: line.device,
-                    path: self.root.clone(),
-                });
+                chosen.push(line.mount_at(self.root));
             }
         }
         let is_safe = |mount: &Mount| {
-            let is_below = |above: &&PathBuf| mount.path.starts_with(above);
-            let is_hidden = |above: &&PathBuf| is_below(above) && mount.path != **above;
-            !self.barriers.iter().any(|above| is_below(&above))
-                && !self.automounts.iter().any(|above| is_hidden(&above))
+            let path = mount.path.as_os_str().as_bytes();
+            let is_below = |above: &Vec<u8>| is_at_or_below(path, above);
+            !self.barriers.iter().any(is_below)
+                && !self
+                    .automounts
+                    .iter()
+                    .any(|above| is_below(above) && path != *above)
         };
-        chosen.extend(self.local.iter().filter(|mount| is_safe(mount)).cloned());
+        chosen.extend(self.local.into_iter().filter(is_safe));
         chosen
     }
 }
@@ -168,30 +160,38 @@ impl Line {
         let super_options = fields.nth(1)?;
         let is_ro = |options: &[u8]| options.split(|byte| *byte == b',').any(|o| o == b"ro");
         Some(Line {
-            path: PathBuf::from(path),
+            path,
             device: (major.parse().ok()?, minor.parse().ok()?),
             file_system: file_system.to_owned(),
             is_read_only: is_ro(options) || is_ro(super_options),
         })
     }
 
-    fn has_one_device(&self) -> bool {
-        self.file_system != "btrfs" && self.file_system != "bcachefs"
+    fn mount_at(&self, path: Vec<u8>) -> Mount {
+        Mount {
+            path: PathBuf::from(OsString::from_vec(path)),
+            device: self.device,
+            has_one_device: self.file_system != "btrfs" && self.file_system != "bcachefs",
+        }
     }
+}
+
+/// Tells if a path is another one, or below it.
+fn is_at_or_below(path: &[u8], above: &[u8]) -> bool {
+    let above = above.strip_suffix(b"/").unwrap_or(above);
+    let rest = path.strip_prefix(above);
+    rest.is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
 }
 
 /// Tells if a mount is a volume of a pod, or the place at which kubelet keeps it. Steps
 /// have no business there, and its owner syncs it as it needs.
-fn is_of_a_pod(path: &Path) -> bool {
-    let names: Vec<&OsStr> = path.iter().collect();
-    let pairs = names.windows(2);
-    let mut pairs =
-        pairs.filter_map(|pair| Some((pair.first()?.to_str()?, pair.get(1)?.to_str()?)));
-    pairs.any(|pair| matches!(pair, ("kubelet", "pods" | "plugins")))
+fn is_of_a_pod(path: &[u8]) -> bool {
+    let has = |names: &[u8]| path.windows(names.len()).any(|part| part == names);
+    has(b"/kubelet/pods/") || has(b"/kubelet/plugins/")
 }
 
 /// Undoes the escapes of mountinfo: `\040` is a blank.
-fn unescape(field: &[u8]) -> OsString {
+fn unescape(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((byte, after)) = rest.split_first() {
@@ -210,7 +210,7 @@ fn unescape(field: &[u8]) -> OsString {
             }
         }
     }
-    OsString::from_vec(bytes)
+    bytes
 }
 
 #[cfg(test)]

@@ -2,13 +2,14 @@
 //! the extended attributes, from the file that it replaces the owner.
 
 use std::ffi::{CStr, CString};
-use std::fs::{File, FileTimes, Permissions};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{PermissionsExt, fchown};
+use std::os::unix::fs::fchown;
 
 use nix::errno::Errno;
-use nix::sys::stat::{FileStat, fstat};
+use nix::sys::stat::{FileStat, Mode, fchmod, fstat, futimens};
+use nix::sys::time::TimeSpec;
 use nix::unistd::geteuid;
 
 use super::super::Dir;
@@ -64,23 +65,13 @@ pub(super) fn apply_mode_and_times(
         (Preserve::Nothing, Some(old)) => old.st_mode & 0o777,
         (Preserve::Nothing, None) => 0o644,
     };
-    file.set_permissions(Permissions::from_mode(mode))?;
+    fchmod(file, Mode::from_bits_truncate(mode))?;
     if preserve == Preserve::Nothing {
         return Ok(());
     }
-    let time = |seconds: i64, nanoseconds: i64| {
-        let nanoseconds = u32::try_from(nanoseconds).ok()?;
-        let seconds = std::time::Duration::new(u64::try_from(seconds).ok()?, nanoseconds);
-        std::time::SystemTime::UNIX_EPOCH.checked_add(seconds)
-    };
-    let mut times = FileTimes::new();
-    if let Some(accessed) = time(source.st_atime, source.st_atime_nsec) {
-        times = times.set_accessed(accessed);
-    }
-    if let Some(modified) = time(source.st_mtime, source.st_mtime_nsec) {
-        times = times.set_modified(modified);
-    }
-    file.set_times(times)
+    let accessed = TimeSpec::new(source.st_atime, source.st_atime_nsec);
+    let modified = TimeSpec::new(source.st_mtime, source.st_mtime_nsec);
+    Ok(futimens(file, &accessed, &modified)?)
 }
 
 /// Copies the extended attributes. Returns the name of one that this user may not set, if
