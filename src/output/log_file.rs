@@ -60,8 +60,8 @@ pub struct Claim {
 }
 
 impl<'a> LogDir<'a> {
-    /// Takes the log directory at `path` inside `root`: [`dir`] names it. Creates
-    /// nothing.
+    /// Takes the log directory at `path` inside `root`, as
+    /// [`log_name::dir`](super::log_name::dir) names it. Creates nothing.
     #[must_use]
     pub fn new(root: &'a Root, path: PathBuf) -> LogDir<'a> {
         LogDir {
