@@ -301,6 +301,27 @@ fn a_check_without_steps_still_keeps_the_history() {
     assert_says(&node.text("state/history/pkg.json"), &["\"uninstalled\""]);
 }
 
+/// Its flags of that time would make it skip every step, and report success.
+#[test]
+fn an_older_version_that_is_installed_again_runs_its_steps() {
+    let mut node = Node::one_step();
+    for version in ["1.0.0", "2.0.0"] {
+        node = node.set("package_version", version.into());
+        for mode in ["apply", "apply-check"] {
+            assert_succeeds(&node.run(mode).output().unwrap());
+        }
+    }
+    let output = node.run("uninstall-check").output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let flags = ["START", "apply-check_ALL_CHECKED", "check_results"];
+    assert_eq!(names(&node.path("state/flags")), flags);
+
+    node.remove_mark("a.sh");
+    let node = node.set("package_version", "1.0.0".into());
+    assert_succeeds(&node.run("apply").output().unwrap());
+    assert!(node.has_run("a.sh"));
+}
+
 #[test]
 fn a_package_neither_in_copy_dir_nor_in_data_dir_is_an_error() {
     let node = Node::new();

@@ -225,7 +225,13 @@ fn a_refusal_escapes_control_characters_in_what_it_quotes() {
         ),
         ("\"on_host\"", "\"\\u001b]0;x\\u0007\\r\\n\"", "unknown key"),
         ("\"apply-check\"", "\"\\n\\u001bc\"", "unknown mode"),
-        ("a_check.sh", "\\u001b[2J\\u0085", "which has no"),
+        ("a_check.sh", "\\u001b[2J\\u0085", "no control characters"),
+        ("\"pkg\"", "\"a\\n\\u001b[2J\"", "no control characters"),
+        (
+            "_files\":[",
+            "_files\":[\"\\u001b[2J\\n\"",
+            "no control characters",
+        ),
     ] {
         let node = Node::one_step();
         let config = node.config().replacen(find, replace, 1);
@@ -275,5 +281,35 @@ fn a_config_that_is_a_link_out_of_the_root_is_not_read() {
         let lines = refusal(&node, &mut node.in_own_root("apply"));
         assert_says(&lines[0], &["/copy/config.json: No such file"]);
         fs::remove_file(node.path("copy/config.json")).unwrap();
+    }
+}
+
+/// A name beside which its flags would be; and paths that lead out, or would forge a line
+/// of check_results.
+#[test]
+fn what_would_forge_or_leave_the_agent_s_places_is_refused_before_anything_runs() {
+    for (find, replace, says) in [
+        ("\"pkg\"", "\"START\"", "package_name: expected a name that"),
+        ("\"pkg\"", "\"check_results\"", "package_name: expected"),
+        ("\"pkg\"", "\"x_ALL_CHECKED\"", "package_name: expected"),
+        (
+            "_files\":[",
+            "_files\":[\"../config.json\"",
+            "expected_config_files[0]: expected a file inside configmaps",
+        ),
+        (
+            "_files\":[",
+            "_files\":[\"/etc/passwd\"",
+            "expected_config_files[0]: expected a file inside configmaps",
+        ),
+    ] {
+        assert_refused_with(find, replace.as_bytes(), says);
+    }
+    // The file is there.
+    let node = Node::new().step("a\nb.sh False", LEAVES_A_MARK);
+    for mut command in node.apply_both_ways() {
+        let lines = refusal(&node, &mut command);
+        let says = "modes.apply[0].path: expected no control characters, got \"a\\nb.sh";
+        assert_says(&lines[0], &[says]);
     }
 }

@@ -287,6 +287,98 @@ fn names_and_paths_that_lead_elsewhere_are_refused() {
     }
 }
 
+/// The codes of what is wrong with a config.
+#[track_caller]
+fn codes(config: &Value) -> Vec<&'static str> {
+    let inspection = inspect_text(config.to_string().as_bytes(), &FILES);
+    assert_eq!(inspection.config, None);
+    let findings = inspection.findings.iter();
+    findings.map(|finding| finding.code.name()).collect()
+}
+
+/// They stand beside the packages' flags.
+#[test]
+fn a_package_has_no_name_of_the_agent_s_own_files() {
+    for name in [
+        "START",
+        "check_results",
+        "apply-check_ALL_CHECKED",
+        "_ALL_CHECKED",
+        ".skyhook-agent-p.new",
+    ] {
+        let config = with("/package_name", json!(name));
+        assert_eq!(codes(&config), ["reserved-name"], "{name}");
+        assert_eq!(
+            problems(&config),
+            [format!(
+                "package_name: expected a name that the agent does not use for its own files, \
+                 got {name:?}"
+            )]
+        );
+    }
+    for name in [
+        "start",
+        "START2",
+        "check_results.json",
+        "ALL_CHECKED",
+        "x_ALL_CHECKED_",
+        ".x",
+    ] {
+        load(&with("/package_name", json!(name)));
+    }
+}
+
+#[test]
+fn control_characters_in_names_versions_and_paths_are_refused_by_place() {
+    for control in ["\n", "\r", "\t", "\u{1b}", "\u{7f}", "\u{85}", "\u{9b}"] {
+        let text = format!("a{control}b");
+        for (at, code) in [
+            ("/package_name", &["control-character"][..]),
+            ("/package_version", &["package-version"]),
+            ("/expected_config_files", &["control-character"]),
+            ("/modes/apply/0/path", &["control-character", "no-file"]),
+            ("/modes/apply/0/name", &["step-name"]),
+        ] {
+            let is_list = at == "/expected_config_files";
+            let value = if is_list { json!([text]) } else { json!(text) };
+            let config = with(at, value);
+            assert_eq!(codes(&config), code, "{at} {control:?}");
+            let place = at[1..].replace("/0", "[0]").replace('/', ".");
+            let place = if is_list { place + "[0]" } else { place };
+            let problems = problems(&config);
+            assert!(
+                problems[0].starts_with(&format!("{place}: expected ")),
+                "{problems:?}"
+            );
+            assert!(problems[0].contains(", got \"a"), "{problems:?}");
+        }
+        // Arguments and values of the environment are the step's own.
+        let mut config = with("/modes/apply/0/arguments", json!([text]));
+        config["modes"]["apply"][0]["env"] = json!({ "A": text });
+        load(&config);
+    }
+    for fine in ["é", "日本", "a b", "~"] {
+        load(&with("/package_name", json!(fine)));
+    }
+}
+
+#[test]
+fn expected_config_files_lie_inside_configmaps() {
+    for path in ["..", "../x", "a/../b", "a/..", "/etc/passwd", "/"] {
+        let config = with("/expected_config_files", json!(["fine", path]));
+        assert_eq!(codes(&config), ["config-file-path"], "{path}");
+        assert_eq!(
+            problems(&config),
+            [format!(
+                "expected_config_files[1]: expected a file inside configmaps, got {path:?}"
+            )]
+        );
+    }
+    for path in ["a", "a/b", "./a", "..a", "a..", "...", ".hidden"] {
+        load(&with("/expected_config_files", json!([path])));
+    }
+}
+
 #[test]
 fn a_version_is_semantic_and_nothing_else() {
     for version in [

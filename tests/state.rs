@@ -4,7 +4,8 @@
 mod support;
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, chown, symlink};
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -14,7 +15,7 @@ use skyhook_agent::package::Interrupt;
 use skyhook_agent::package::Mode;
 use skyhook_agent::package::Step;
 use skyhook_agent::state::{HistoryFile, Layout, Prior, State, UNINSTALLED};
-use support::{Fixture, TestClock, golden, names, step};
+use support::{Fixture, TestClock, files, golden, is_root, names, set_mode, step};
 
 fn strings(list: &Value) -> Vec<&str> {
     let list = list.as_array().unwrap();
@@ -23,9 +24,13 @@ fn strings(list: &Value) -> Vec<&str> {
 
 /// The state of package `p`, version 2.0.0, in the fixture's folder.
 fn with_state<T>(fixture: &Fixture, use_it: impl FnOnce(&State<'_>) -> T) -> T {
+    with_state_in(fixture.dir.path(), use_it)
+}
+
+fn with_state_in<T>(dir: &Path, use_it: impl FnOnce(&State<'_>) -> T) -> T {
     let clock = TestClock::at("2026-05-02T21:51:23.000007");
     use_it(&State {
-        root: &Root::open(fixture.dir.path()).unwrap(),
+        root: &Root::open(dir).unwrap(),
         root_mount: "/root",
         layout: Layout {
             root_dir: "/etc/skyhook",
@@ -164,7 +169,12 @@ fn the_history_is_kept_as_the_reference_keeps_it() {
         let after = case["after"].as_object().unwrap();
         let mut files: Vec<&str> = after.keys().map(String::as_str).collect();
         files.sort_unstable();
-        assert_eq!(names(&folder), files, "{name}");
+        let found = if folder.exists() {
+            names(&folder)
+        } else {
+            Vec::new()
+        };
+        assert_eq!(found, files, "{name}");
         for (file, content) in after {
             let found = fs::read_to_string(folder.join(file)).unwrap();
             let found = found
@@ -191,6 +201,254 @@ fn a_history_of_another_shape_is_moved_aside_like_a_corrupt_one() {
         assert_eq!(previous.unwrap(), (String::new(), Prior::MovedAside));
         assert_eq!(names(&folder), ["p.json.backup"], "{json}");
     }
+}
+
+/// Writes a history file. Returns the directory.
+fn write_history(fixture: &Fixture, json: &[u8]) -> PathBuf {
+    let folder = fixture.path("etc/skyhook/history");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("p.json"), json).unwrap();
+    folder
+}
+
+/// A version with a time and a plain history, of more than this many bytes.
+fn long_history(bytes: usize) -> String {
+    let padding = " ".repeat(bytes);
+    format!("{{\"current-version\": \"1\", \"history\": []{padding}}}")
+}
+
+#[test]
+fn a_history_larger_than_1_mib_is_moved_aside_unread() {
+    let short = long_history((1 << 20) - long_history(0).len());
+    assert_eq!(short.len(), 1 << 20);
+    let fixture = Fixture::new();
+    write_history(&fixture, short.as_bytes());
+    with_state(&fixture, |state| {
+        assert_eq!(
+            state.previous_version().unwrap(),
+            ("1".to_owned(), Prior::Found)
+        );
+    });
+
+    for add in [false, true] {
+        let fixture = Fixture::new();
+        let folder = write_history(&fixture, long_history(1 << 20).as_bytes());
+        // Sparse: to read it would take minutes.
+        let file = fs::File::options().write(true).open(folder.join("p.json"));
+        file.unwrap().set_len(100 << 30).unwrap();
+        with_state(&fixture, |state| {
+            assert_eq!(state.read_history().unwrap(), HistoryFile::Corrupt);
+            if add {
+                assert_eq!(state.add_version("2").unwrap(), Prior::MovedAside);
+                let HistoryFile::Found(history) = state.read_history().unwrap() else {
+                    panic!("expected a history");
+                };
+                assert_eq!(history.history.len(), 1);
+            } else {
+                let previous = state.previous_version().unwrap();
+                assert_eq!(previous, (String::new(), Prior::MovedAside));
+            }
+        });
+        let backup = fs::metadata(folder.join("p.json.backup")).unwrap();
+        assert_eq!(backup.len(), 100 << 30);
+        assert_eq!(folder.join("p.json").exists(), add);
+    }
+}
+
+#[test]
+fn a_history_that_is_a_link_is_read_inside_the_root_and_replaced_by_a_file() {
+    for target in ["../../../elsewhere.json", "/elsewhere.json"] {
+        let fixture = Fixture::new();
+        let folder = fixture.path("etc/skyhook/history");
+        fs::create_dir_all(&folder).unwrap();
+        let json = "{\"current-version\": \"1\", \"history\": [{\"version\": \"1\"}]}";
+        fs::write(fixture.path("elsewhere.json"), json).unwrap();
+        symlink(target, folder.join("p.json")).unwrap();
+        with_state(&fixture, |state| {
+            assert_eq!(
+                state.previous_version().unwrap(),
+                ("1".to_owned(), Prior::Found)
+            );
+            assert_eq!(state.add_version("2").unwrap(), Prior::Found);
+        });
+        assert_eq!(fixture.text("elsewhere.json"), json);
+        let history = folder.join("p.json");
+        assert!(fs::symlink_metadata(&history).unwrap().is_file());
+        let history = fs::read_to_string(history).unwrap();
+        assert!(history.ends_with(", {\"version\": \"1\"}]}"), "{history}");
+    }
+}
+
+#[test]
+fn a_history_that_is_a_link_out_of_the_root_is_not_read() {
+    let outside = tempfile::tempdir().unwrap();
+    let target = outside.path().join("p.json");
+    fs::write(&target, long_history(0)).unwrap();
+    let up = format!("../../../../../../../..{}", target.display());
+    for link in [target.to_str().unwrap(), &up] {
+        let fixture = Fixture::new();
+        let folder = fixture.path("etc/skyhook/history");
+        fs::create_dir_all(&folder).unwrap();
+        symlink(link, folder.join("p.json")).unwrap();
+        with_state(&fixture, |state| {
+            let previous = state.previous_version().unwrap();
+            assert_eq!(previous, ("unknown".to_owned(), Prior::Missing), "{link}");
+            state.add_version("2").unwrap();
+        });
+        assert!(
+            fs::symlink_metadata(folder.join("p.json"))
+                .unwrap()
+                .is_file()
+        );
+    }
+    assert_eq!(fs::read_to_string(target).unwrap(), long_history(0));
+}
+
+#[test]
+fn a_link_of_a_corrupt_history_is_moved_aside_itself() {
+    let fixture = Fixture::new();
+    let folder = fixture.path("etc/skyhook/history");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(fixture.path("elsewhere"), "{").unwrap();
+    symlink("/elsewhere", folder.join("p.json")).unwrap();
+    with_state(&fixture, |state| {
+        assert_eq!(state.add_version("2").unwrap(), Prior::MovedAside);
+    });
+    let backup = fs::read_link(folder.join("p.json.backup")).unwrap();
+    assert_eq!(backup, Path::new("/elsewhere"));
+    assert_eq!(fixture.text("elsewhere"), "{");
+}
+
+#[test]
+fn a_state_file_that_is_replaced_keeps_its_mode_and_owner() {
+    let fixture = Fixture::new();
+    let folder = write_history(&fixture, long_history(0).as_bytes());
+    let history = folder.join("p.json");
+    let start = fixture.path("etc/skyhook/flags/START");
+    fs::create_dir_all(start.parent().unwrap()).unwrap();
+    fs::write(&start, "").unwrap();
+    for (mode, owner) in [(0o600, 12345), (0o640, 0), (0o4755, 54321)] {
+        for file in [&history, &start] {
+            if is_root() {
+                chown(file, Some(owner), Some(owner + 1)).unwrap();
+            }
+            set_mode(file, mode);
+        }
+        with_state(&fixture, |state| {
+            state.add_version("2").unwrap();
+            state.set_started().unwrap();
+        });
+        for file in [&history, &start] {
+            let metadata = fs::metadata(file).unwrap();
+            assert_eq!(metadata.mode() & 0o7777, mode, "{file:?}");
+            if is_root() {
+                assert_eq!((metadata.uid(), metadata.gid()), (owner, owner + 1));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_history_without_times_or_with_other_keys_is_used_and_kept() {
+    let fixture = Fixture::new();
+    let json = r#"{"z": [1.50], "history": [{"version": "1.5.0"}, {"by": "x"}, 7], "current-version": "1.5.0", "a": 1}"#;
+    let folder = write_history(&fixture, json.as_bytes());
+    with_state(&fixture, |state| {
+        let previous = state.previous_version().unwrap();
+        assert_eq!(previous, ("1.5.0".to_owned(), Prior::Found));
+        assert_eq!(state.add_version("2.0.0").unwrap(), Prior::Found);
+    });
+    assert_eq!(
+        fs::read_to_string(folder.join("p.json")).unwrap(),
+        r#"{"z": [1.50], "history": [{"version": "2.0.0", "time": "2026-05-02T21:51:23.000007+00:00"}, {"version": "1.5.0"}, {"by": "x"}, 7], "current-version": "2.0.0", "a": 1}"#
+    );
+    assert_eq!(names(&folder), ["p.json"]);
+}
+
+/// A killed agent has left it. The next one of the package cleans it up.
+#[test]
+fn a_temporary_file_of_a_killed_agent_is_removed() {
+    let fixture = Fixture::new();
+    let folder = write_history(&fixture, long_history(0).as_bytes());
+    fs::write(folder.join(".skyhook-agent-p.new"), "half").unwrap();
+    with_state(&fixture, |state| state.add_version("2").unwrap());
+    assert_eq!(names(&folder), ["p.json"]);
+}
+
+#[test]
+fn a_flag_is_claimed_by_one_alone() {
+    let fixture = Fixture::new();
+    let dir = fixture.dir.path();
+    let claimed = std::sync::atomic::AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                with_state_in(dir, |state| {
+                    for i in 0..50 {
+                        let flag = state.layout.interrupt_flag("r", &i.to_string());
+                        if state.claim_interrupt(&flag).unwrap() {
+                            claimed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                        }
+                    }
+                });
+            });
+        }
+    });
+    assert_eq!(claimed.into_inner(), 50);
+    let flags = fixture.path("etc/skyhook/interrupts/flags/r");
+    assert_eq!(names(&flags).len(), 50);
+    let content = fs::read_to_string(flags.join("0.complete")).unwrap();
+    assert_eq!(content, "1777758683.000007");
+}
+
+#[test]
+fn the_flags_of_all_versions_of_a_package_go_and_no_others() {
+    let fixture = Fixture::new();
+    let flags = fixture.path("etc/skyhook/flags");
+    fs::create_dir_all(fixture.path("elsewhere/1.0.0")).unwrap();
+    fs::write(fixture.path("elsewhere/1.0.0/flag"), "").unwrap();
+    let others = [
+        "START",
+        "check_results",
+        "apply-check_ALL_CHECKED",
+        "pp/1.0.0/flag",
+        "p-q/1.0.0/flag",
+        "P/1.0.0/flag",
+        "other/p/flag",
+    ];
+    let own = [
+        "p/1.0.0/a.sh_x",
+        "p/1.0.0/steps/b_x/y",
+        "p/2.0.0/c",
+        "p/file",
+    ];
+    for name in others.iter().chain(&own) {
+        let file = flags.join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, "").unwrap();
+    }
+    symlink("/elsewhere", flags.join("p/3.0.0")).unwrap();
+    symlink("/elsewhere/1.0.0/flag", flags.join("p/2.0.0/link")).unwrap();
+    let deep = flags.join("p/4.0.0").join("d/".repeat(300));
+    fs::create_dir_all(&deep).unwrap();
+    fs::write(deep.join("flag"), "").unwrap();
+
+    with_state(&fixture, |state| {
+        state.clear_package().unwrap();
+        assert!(!flags.join("p").exists());
+        // Once more, without any.
+        state.clear_package().unwrap();
+    });
+    let mut expected = others.map(|name| flags.join(name));
+    expected.sort();
+    assert_eq!(files(&flags), expected);
+    assert!(fixture.path("elsewhere/1.0.0/flag").exists());
+
+    // In place of the directory: a link, which goes itself.
+    symlink("/elsewhere", flags.join("p")).unwrap();
+    with_state(&fixture, |state| state.clear_package().unwrap());
+    assert!(fs::symlink_metadata(flags.join("p")).is_err());
+    assert!(fixture.path("elsewhere/1.0.0/flag").exists());
 }
 
 #[test]
@@ -233,37 +491,6 @@ fn unknown_keys_of_the_history_are_kept() {
          \"2026-05-02T21:51:23.000007+00:00\"}, {\"version\": \"1\", \"time\": \"t\", \
          \"by\": \"\\u00e4\"}], \"x\": 1}"
     );
-}
-
-#[test]
-fn rivals_lose_no_entry_of_the_history() {
-    let fixture = Fixture::new();
-    std::thread::scope(|scope| {
-        for _ in 0..8 {
-            let dir = fixture.dir.path();
-            scope.spawn(move || {
-                let clock = TestClock::at("2026-05-02T21:51:23");
-                let root = Root::open(dir).unwrap();
-                let state = State {
-                    root: &root,
-                    root_mount: "/root",
-                    layout: Layout {
-                        root_dir: "/etc/skyhook",
-                        package: "p",
-                        version: "2.0.0",
-                    },
-                    clock: &clock,
-                };
-                for _ in 0..10 {
-                    state.add_version("1.0.0").unwrap();
-                }
-            });
-        }
-    });
-    let json = fixture.text("etc/skyhook/history/p.json");
-    let history: Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(history["history"].as_array().unwrap().len(), 80);
-    assert_eq!(names(&fixture.path("etc/skyhook/history")), ["p.json"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
+use super::lock::lock_package;
 use super::{Outcome, Process, banner, interrupt};
 use crate::error::Error;
 use crate::exec::ExecContext;
@@ -13,7 +14,8 @@ use crate::package::{Config, Interrupt, Mode, Step};
 use crate::python;
 use crate::settings::{ResourceId, Settings};
 use crate::stamp::Clock;
-use crate::state::{Decision, Layout, State, UNINSTALLED, Why};
+use crate::state::lock::Held;
+use crate::state::{Decision, Layout, Lock, State, UNINSTALLED, Why};
 
 /// The directory of files that the operator's older versions put into the container.
 const NODE_FILES: &str = "/etc/nvidia-bootstrap/node-files";
@@ -91,16 +93,25 @@ pub fn run(
             Ok(Outcome::Succeeded)
         }
         Task::Interrupt { interrupt, .. } => {
+            let Some(_lock) = run.lock(Lock::Run, &resource.package, process)? else {
+                return Ok(Outcome::Cancelled);
+            };
             if !run.stage_package(process)? {
                 return Ok(Outcome::Cancelled);
             }
             run.interrupt(interrupt, resource, process)
         }
         Task::Steps(mode) => {
+            let Some(_lock) = run.lock(Lock::Run, &resource.package, process)? else {
+                return Ok(Outcome::Cancelled);
+            };
             if !run.stage_package(process)? {
                 return Ok(Outcome::Cancelled);
             }
             let config = process.load_config(&root, Path::new(&options.copy_dir))?;
+            let Some(_lock) = run.lock(Lock::State, &config.package_name, process)? else {
+                return Ok(Outcome::Cancelled);
+            };
             // A package is uninstalled as it is: nothing is laid over the host, and no
             // config file is expected.
             if !matches!(mode, Mode::Uninstall | Mode::UninstallCheck) {
@@ -124,6 +135,17 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Takes a lock of `package`: agents of one package run one at a time.
+    fn lock(
+        &self,
+        lock: Lock,
+        package: &str,
+        process: &mut Process<'_>,
+    ) -> Result<Option<Held<'_>>, Error> {
+        let layout = self.state(package, "").layout;
+        lock_package(self.root, layout, lock, self.options.task.name(), process)
+    }
+
     /// Copies the package of a legacy start to the host. The copy gets its name only
     /// when all of it is there and on disk, since what has the name counts as complete.
     /// Several agents may do so at once: each makes a copy of its own, and the first
@@ -251,11 +273,6 @@ impl Run<'_> {
         let mut runner = process.runner();
         let mut failed = Vec::new();
         for step in &steps {
-            if runner.is_cancelled() {
-                let notice = format!("cancelled: {} does not start", step.path);
-                runner.console().notice(&notice);
-                return Ok(Outcome::Cancelled);
-            }
             // Named by the arguments before the versions are added.
             let flag = state.layout.step_flag(step);
             let versioned = with_versions(step, mode, &state, runner.console())?;
@@ -268,8 +285,11 @@ impl Run<'_> {
             if let Decision::Skip(_) = decision {
                 continue;
             }
-            let header = header_line(mode, &versioned);
-            runner.console().print(&header);
+            // In a cancelled run it does not start, and that is said instead.
+            if !runner.is_cancelled() {
+                let header = header_line(mode, &versioned);
+                runner.console().print(&header);
+            }
             let lookup = |name: &str| self.settings.variable(name);
             let verdict = run_step(&versioned, context, lookup, &mut runner)?;
             if verdict == Verdict::Cancelled {
@@ -294,14 +314,9 @@ impl Run<'_> {
                 return Ok(Outcome::Failed);
             }
         }
-        let of_other_modes = config.modes.values().flatten();
-        keep_history(
-            mode,
-            steps.iter().chain(of_other_modes),
-            &state,
-            runner.console(),
-        )?;
-        Ok(Outcome::unless_cancelled(&runner))
+        // A cancellation that came during the last step has left nothing undone.
+        keep_history(mode, &state, runner.console())?;
+        Ok(Outcome::Succeeded)
     }
 
     /// Says where commands run, without their log directory.
@@ -369,21 +384,14 @@ fn with_versions(
     Ok(versioned)
 }
 
-/// Keeps the history after the checks of a mode. `steps` are those of all modes.
-fn keep_history<'s>(
-    mode: Mode,
-    steps: impl Iterator<Item = &'s Step>,
-    state: &State<'_>,
-    console: &mut Console,
-) -> Result<(), Error> {
+/// Keeps the history after the checks of a mode.
+fn keep_history(mode: Mode, state: &State<'_>, console: &mut Console) -> Result<(), Error> {
     let version = match mode {
         Mode::ApplyCheck | Mode::UpgradeCheck => state.layout.version,
         Mode::UninstallCheck => {
             // The flags first: if they stayed after a crash, a package that is
             // installed again would skip its steps.
-            for step in steps {
-                state.clear(&state.layout.step_flag(step))?;
-            }
+            state.clear_package()?;
             UNINSTALLED
         }
         _ => return Ok(()),

@@ -37,9 +37,7 @@ pub fn run(
         let id = format!("{}_{i}", interrupt.name());
         let flag = state.layout.interrupt_flag(resource, &id);
         if state.is_set(&flag)? {
-            runner.console().print(&format!(
-                "Skipping interrupt {id} because it was already run for {resource}"
-            ));
+            runner.console().print(&skipping(&id, resource));
             continue;
         }
         let log_name = format!("interrupts/{id}");
@@ -48,9 +46,18 @@ pub fn run(
             runner.console().notice(&notice);
             return Ok(Outcome::Cancelled);
         };
-        if let Err(error) = state.set_interrupted(&flag) {
-            ready.discard();
-            return Err(take_back(&flag, error, state, runner));
+        // Whatever it found above: of all agents, one alone gets the flag.
+        match state.claim_interrupt(&flag) {
+            Ok(true) => {}
+            Ok(false) => {
+                ready.discard();
+                runner.console().print(&skipping(&id, resource));
+                continue;
+            }
+            Err(error) => {
+                ready.discard();
+                return Err(take_back(&flag, error, state, runner));
+            }
         }
         let command = Command {
             chroot_dir: context.chroot_dir,
@@ -79,7 +86,12 @@ pub fn run(
             return Ok(Outcome::Failed);
         }
     }
-    Ok(Outcome::unless_cancelled(runner))
+    Ok(Outcome::Succeeded)
+}
+
+/// The line about a command that has its flag.
+fn skipping(id: &str, resource: &str) -> String {
+    format!("Skipping interrupt {id} because it was already run for {resource}")
 }
 
 /// Removes the flag of a command that did not begin because of `error`.

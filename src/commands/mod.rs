@@ -22,6 +22,7 @@ use crate::system::signals::Signals;
 pub mod agent;
 mod banner;
 pub mod interrupt;
+mod lock;
 pub mod run_step;
 
 /// The end of a command that could be carried out.
@@ -31,20 +32,12 @@ pub enum Outcome {
     Succeeded,
     /// A step, a check or an interrupt failed.
     Failed,
-    /// The run was cancelled, and something may be left to do.
+    /// The run was cancelled, and something is left to do. A run that was cancelled when
+    /// all had been done has succeeded.
     Cancelled,
 }
 
 impl Outcome {
-    /// The outcome of a run whose commands all went well.
-    fn unless_cancelled(runner: &Runner<'_>) -> Outcome {
-        if runner.is_cancelled() {
-            Outcome::Cancelled
-        } else {
-            Outcome::Succeeded
-        }
-    }
-
     /// The exit code of the process: 0 for success, else 1.
     #[must_use]
     pub fn exit_code(self) -> u8 {

@@ -2,8 +2,8 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
@@ -12,8 +12,6 @@ use nix::sys::stat::{FileStat, Mode, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 
 use super::file::{Found, read_file};
-use super::temporary;
-use crate::system::sys;
 
 /// A directory inside a root.
 #[derive(Debug)]
@@ -84,34 +82,6 @@ impl Dir {
         }
     }
 
-    /// Writes a whole file, durably: after a crash at any moment it has its old
-    /// content or the new, and once this returns, the new.
-    ///
-    /// # Errors
-    /// The system's. The file is old or new then, and may not be durable.
-    pub fn write_atomic(&self, name: &OsStr, content: &[u8]) -> io::Result<()> {
-        let (temporary, mut file) = temporary::make(|name| self.create_new(name))?;
-        let written = file
-            .write_all(content)
-            .and_then(|()| file.sync_all())
-            .and_then(|()| Ok(self.rename_at(&temporary, self, name)?));
-        if let Err(error) = written {
-            // The first error is the one to report.
-            let _ = self.remove(&temporary);
-            return Err(error);
-        }
-        self.sync()
-    }
-
-    /// Gives a file another name, durably, and replaces the file that had it.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
-        self.rename_at(from, self, to)?;
-        self.sync()
-    }
-
     /// Makes the names in the directory durable.
     ///
     /// # Errors
@@ -122,17 +92,6 @@ impl Dir {
 
     pub(super) fn sync_names(&self) -> nix::Result<()> {
         fsync(self.readable()?)
-    }
-
-    /// Waits until no other agent has this directory locked. Dropping the lock
-    /// releases it, and so does the end of the process.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn lock(&self) -> io::Result<OwnedFd> {
-        let fd = self.readable()?;
-        sys::lock(fd.as_fd())?;
-        Ok(fd)
     }
 
     /// Reads all of a file in this directory; never a link's target.

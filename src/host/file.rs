@@ -98,7 +98,8 @@ pub(super) fn read_file(file: File, most: u64) -> io::Result<Vec<u8>> {
     bytes.try_reserve(usize::try_from(len).unwrap_or(usize::MAX))?;
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
-        return Err(io::Error::other(format!("expected at most {most} bytes")));
+        let problem = format!("expected at most {most} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
     }
     Ok(bytes)
 }

@@ -6,7 +6,9 @@
 
 mod copy;
 mod dir;
+mod durable;
 mod file;
+mod lock_file;
 mod mounts;
 mod resolve;
 mod root;
@@ -16,6 +18,7 @@ mod temporary;
 
 pub use copy::{Copied, Copying, copy_file, copy_tree};
 pub use dir::Dir;
+pub use lock_file::LockFile;
 pub use root::Root;
 pub use staging::Staging;
 

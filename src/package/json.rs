@@ -128,13 +128,17 @@ impl<'v> Node<'v> {
 
     /// Notes that this is not what was expected.
     fn unexpected_as<T>(&self, code: Code, expected: &str) -> Option<T> {
-        let got = match self.value {
+        self.note(code, format!("expected {expected}, got {}", self.shown()));
+        None
+    }
+
+    /// The value for people: in JSON, and in part if it is long.
+    pub(super) fn shown(&self) -> String {
+        match self.value {
             Value::Array(_) => "a list".to_owned(),
             Value::Object(_) => "an object".to_owned(),
             scalar => cut(scalar.to_string()),
-        };
-        self.note(code, format!("expected {expected}, got {got}"));
-        None
+        }
     }
 
     fn below(&self, key: &str, value: &'v Value) -> Node<'v> {

@@ -16,4 +16,5 @@ pub use config::{Config, Inspection, inspect};
 pub use finding::{Code, Finding, Severity};
 pub use interrupt::Interrupt;
 pub use mode::Mode;
+pub use schema::OWN_NAME;
 pub use step::{Idempotence, Step};

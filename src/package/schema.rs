@@ -26,6 +26,9 @@ const STEP_KEYS: [&str; 9] = [
 /// The most bytes of a file name, as in the kernel.
 const NAME_MAX: usize = 255;
 
+/// The start of the names of the agent's own files. No package has such a name.
+pub const OWN_NAME: &str = ".skyhook-agent-";
+
 /// The most findings that are listed one by one.
 const MOST_FINDINGS: usize = 100;
 
@@ -64,6 +67,8 @@ fn config(node: &Node<'_>, exists: Exists<'_>) -> Option<Config> {
     });
     let package_name = node.field("package_name", |node| {
         let name = node.string_that(Code::PackageName, "a name without /", is_file_name)?;
+        check_characters(node, &name);
+        check_not_reserved(node, &name);
         check_length(node, &name, ".json.backup");
         Some(name)
     });
@@ -77,7 +82,7 @@ fn config(node: &Node<'_>, exists: Exists<'_>) -> Option<Config> {
         Some(version)
     });
     let expected_config_files =
-        node.field("expected_config_files", |files| files.list(Node::string));
+        node.field("expected_config_files", |files| files.list(config_file));
     let modes = node.field("modes", |modes| self::modes(modes, exists));
     Some(Config {
         schema_version: schema_version?,
@@ -86,6 +91,19 @@ fn config(node: &Node<'_>, exists: Exists<'_>) -> Option<Config> {
         expected_config_files: expected_config_files?,
         modes: modes?,
     })
+}
+
+/// Reads the path of a file in configmaps.
+fn config_file(node: &Node<'_>) -> Option<String> {
+    let path = node.string()?;
+    if leads_out(&path) {
+        node.note(
+            Code::ConfigFilePath,
+            format!("expected a file inside configmaps, got {}", node.shown()),
+        );
+    }
+    check_characters(node, &path);
+    Some(path)
 }
 
 fn modes(node: &Node<'_>, exists: Exists<'_>) -> Option<BTreeMap<Mode, Vec<Step>>> {
@@ -148,6 +166,7 @@ fn step(node: &Node<'_>, mode: Mode, exists: Exists<'_>) -> Option<Step> {
     });
     let path = node.field("path", |path| {
         let file = path.string_that(Code::StepPath, "a file inside skyhook_dir", is_inside)?;
+        check_characters(path, &file);
         let name = file.rsplit('/').next().unwrap_or_default();
         check_length(path, name, &format!("_sha256-{}", "0".repeat(64)));
         match exists(&file) {
@@ -226,6 +245,32 @@ fn check_length(node: &Node<'_>, name: &str, suffix: &str) {
     }
 }
 
+/// Checks a name or a path that is printed and becomes a file's name: control characters
+/// would reach the terminal, and a newline would forge lines of the agent's files.
+fn check_characters(node: &Node<'_>, text: &str) {
+    if text.contains(char::is_control) {
+        let got = node.shown();
+        node.note(
+            Code::ControlCharacter,
+            format!("expected no control characters, got {got}"),
+        );
+    }
+}
+
+/// Checks that a package has no name of the agent's own files beside which its flags are.
+fn check_not_reserved(node: &Node<'_>, name: &str) {
+    let is_reserved = matches!(name, "START" | "check_results")
+        || name.ends_with("_ALL_CHECKED")
+        || name.starts_with(OWN_NAME);
+    if is_reserved {
+        let got = node.shown();
+        node.note(
+            Code::ReservedName,
+            format!("expected a name that the agent does not use for its own files, got {got}"),
+        );
+    }
+}
+
 /// Tells if a package name can be one component of its log directory's path.
 fn is_file_name(name: &str) -> bool {
     !matches!(name, "" | "." | "..") && !name.contains(['/', '\0'])
@@ -236,11 +281,15 @@ fn is_step_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(is_allowed)
 }
 
+/// Tells if a path leads out of the directory that it is used in.
+fn leads_out(path: &str) -> bool {
+    path.starts_with('/') || path.split('/').any(|name| name == "..")
+}
+
 /// Tells if a path names a file and cannot lead out of its directory.
 fn is_inside(path: &str) -> bool {
-    let leads_out = path.starts_with('/') || path.split('/').any(|name| name == "..");
     let is_file = !matches!(path.rsplit('/').next(), None | Some("" | "."));
-    !leads_out && is_file && !path.contains('\0')
+    !leads_out(path) && is_file && !path.contains('\0')
 }
 
 /// Tells if this is a version of semver.org's 2.0.0, without a `v` in front.

@@ -1,5 +1,6 @@
 //! Flags: empty or nearly empty files. Their existence is what they say.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use super::State;
@@ -44,6 +45,22 @@ impl State<'_> {
     /// If it exists and cannot be removed.
     pub fn clear(&self, flag: &str) -> Result<(), Error> {
         self.remove(flag)
+    }
+
+    /// Removes the flags of all steps, of every version of the package: an older version
+    /// that is installed again must run its steps. No link is followed.
+    ///
+    /// # Errors
+    /// If one cannot be removed. Others may have been removed then.
+    pub fn clear_package(&self) -> Result<(), Error> {
+        let path = self.layout.package_flag_dir();
+        let above = self.layout.flag_root();
+        if !self.root.exists(Path::new(&above))? {
+            return Ok(());
+        }
+        let dir = self.root.open_dir(Path::new(&above))?;
+        dir.remove_tree(OsStr::new(self.layout.package))
+            .map_err(|error| Error::io("remove", self.root.host_path(Path::new(&path)), error))
     }
 
     /// Writes the results of a mode's checks, and sets the mode's ALL_CHECKED flag if

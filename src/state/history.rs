@@ -2,52 +2,25 @@
 //! first.
 
 use std::ffi::OsStr;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-use serde_json::ser::Formatter;
-use serde_json::{Map, Value};
-
 use super::State;
+use super::history_json::Document;
 use crate::error::Error;
-use crate::host::Dir;
 use crate::stamp::Iso8601;
+
+pub use super::history_json::{Entry, History};
 
 /// The version of a package that has been uninstalled.
 pub const UNINSTALLED: &str = "uninstalled";
-
-/// The history of a package.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct History {
-    /// The version that the host has now, or [`UNINSTALLED`].
-    #[serde(rename = "current-version")]
-    pub current_version: String,
-    /// The versions, newest first.
-    pub history: Vec<Entry>,
-    /// Other keys of the file. They are kept.
-    #[serde(flatten)]
-    pub rest: Map<String, Value>,
-}
-
-/// One version in a history.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Entry {
-    /// The version, or [`UNINSTALLED`].
-    pub version: String,
-    /// The time at which it came: UTC, ISO-8601 with `+00:00`.
-    pub time: String,
-    /// Other keys of the entry. They are kept.
-    #[serde(flatten)]
-    pub rest: Map<String, Value>,
-}
 
 /// A history file as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HistoryFile {
     /// There is none.
     Missing,
-    /// It is no history.
+    /// It is no history, or larger than 1 MiB.
     Corrupt,
     /// It is a history.
     Found(History),
@@ -64,18 +37,26 @@ pub enum Prior {
     Found,
 }
 
+/// The text of a history file.
+enum Text {
+    Missing,
+    TooLarge,
+    Found(Vec<u8>),
+}
+
 impl State<'_> {
     /// Reads the history. Changes nothing and needs no lock.
     ///
     /// # Errors
     /// If there is a file that cannot be read.
     pub fn read_history(&self) -> Result<HistoryFile, Error> {
-        let dir = self.layout.history_dir();
-        let dir = Path::new(&dir);
-        if !self.root.exists(dir)? {
-            return Ok(HistoryFile::Missing);
-        }
-        self.read_history_in(&self.root.open_dir(dir)?)
+        Ok(match self.read_history_text()? {
+            Text::Missing => HistoryFile::Missing,
+            Text::TooLarge => HistoryFile::Corrupt,
+            Text::Found(text) => Document::parse(&text).map_or(HistoryFile::Corrupt, |document| {
+                HistoryFile::Found(document.history())
+            }),
+        })
     }
 
     /// Reads the version that an upgrade comes from: the current one of the history,
@@ -85,33 +66,40 @@ impl State<'_> {
     /// # Errors
     /// If the history cannot be read, or a corrupt one not moved aside.
     pub fn previous_version(&self) -> Result<(String, Prior), Error> {
-        let dir = self.create_history_dir()?;
-        let _lock = self.lock(&dir)?;
-        let (history, prior) = self.load(&dir)?;
-        Ok((history.current_version, prior))
+        match self.read_history()? {
+            HistoryFile::Found(history) => Ok((history.current_version, Prior::Found)),
+            HistoryFile::Missing => Ok(("unknown".to_owned(), Prior::Missing)),
+            HistoryFile::Corrupt => {
+                self.move_history_aside()?;
+                Ok((String::new(), Prior::MovedAside))
+            }
+        }
     }
 
-    /// Puts `version` on top of the history, as the current one. A corrupt history is
-    /// moved aside first.
+    /// Puts `version` on top of the history, as the current one. What else the history
+    /// has is kept as it is. A corrupt history is moved aside first.
     ///
     /// # Errors
     /// If the history cannot be read or written. It is unchanged then.
     pub fn add_version(&self, version: &str) -> Result<Prior, Error> {
-        let dir = self.create_history_dir()?;
-        let _lock = self.lock(&dir)?;
-        let (mut history, prior) = self.load(&dir)?;
-        version.clone_into(&mut history.current_version);
+        let text = self.read_history_text()?;
+        let document = match &text {
+            Text::Found(text) => Document::parse(text),
+            Text::Missing | Text::TooLarge => None,
+        };
+        let prior = match (&text, &document) {
+            (_, Some(_)) => Prior::Found,
+            (Text::Missing, None) => Prior::Missing,
+            (Text::TooLarge | Text::Found(_), None) => {
+                self.move_history_aside()?;
+                Prior::MovedAside
+            }
+        };
         let utc = self.clock.utc();
         let utc = time::PrimitiveDateTime::new(utc.date(), utc.time());
-        let entry = Entry {
-            version: version.to_owned(),
-            time: format!("{}+00:00", Iso8601(utc)),
-            rest: Map::new(),
-        };
-        history.history.insert(0, entry);
-        let path = self.layout.history_file();
-        dir.write_atomic(file_name(&path), &to_json(&history))
-            .map_err(|error| Error::io("write", self.root.host_path(Path::new(&path)), error))?;
+        let time = format!("{}+00:00", Iso8601(utc));
+        let json = document.unwrap_or_default().with_version(version, &time);
+        self.write(&self.layout.history_file(), &json)?;
         Ok(prior)
     }
 
@@ -131,98 +119,26 @@ impl State<'_> {
         }
     }
 
-    /// Reads the history to be used. A corrupt one is moved aside.
-    fn load(&self, dir: &Dir) -> Result<(History, Prior), Error> {
-        match self.read_history_in(dir)? {
-            HistoryFile::Found(history) => Ok((history, Prior::Found)),
-            HistoryFile::Missing => {
-                let history = History {
-                    current_version: "unknown".to_owned(),
-                    ..History::default()
-                };
-                Ok((history, Prior::Missing))
+    /// Reads the history file. Links are followed, inside the root.
+    fn read_history_text(&self) -> Result<Text, Error> {
+        match self.root.read(Path::new(&self.layout.history_file())) {
+            Ok(text) => Ok(Text::Found(text)),
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(Text::Missing)
             }
-            HistoryFile::Corrupt => {
-                let (path, backup) = (self.layout.history_file(), self.layout.history_backup());
-                dir.rename(file_name(&path), file_name(&backup))
-                    .map_err(|error| {
-                        Error::io("move aside", self.root.host_path(Path::new(&path)), error)
-                    })?;
-                Ok((History::default(), Prior::MovedAside))
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::FileTooLarge => {
+                Ok(Text::TooLarge)
             }
+            Err(error) => Err(error),
         }
     }
 
-    fn read_history_in(&self, dir: &Dir) -> Result<HistoryFile, Error> {
-        let path = self.layout.history_file();
-        match dir.read(file_name(&path)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(HistoryFile::Missing),
-            Err(error) => Err(Error::io(
-                "read",
-                self.root.host_path(Path::new(&path)),
-                error,
-            )),
-            Ok(json) => {
-                Ok(serde_json::from_slice(&json).map_or(HistoryFile::Corrupt, HistoryFile::Found))
-            }
-        }
-    }
-
-    fn create_history_dir(&self) -> Result<Dir, Error> {
-        self.root
-            .create_durable_dir_all(Path::new(&self.layout.history_dir()))
-    }
-
-    /// Locks the histories: two agents on one node must not lose each other's entry.
-    fn lock(&self, dir: &Dir) -> Result<impl Drop + use<>, Error> {
-        let path = self.layout.history_dir();
-        dir.lock()
-            .map_err(|error| Error::io("lock", self.root.host_path(Path::new(&path)), error))
-    }
-}
-
-fn file_name(path: &str) -> &OsStr {
-    Path::new(path).file_name().unwrap_or_default()
-}
-
-/// Writes JSON as Python's `json.dumps` does: a blank after `,` and `:`, ASCII.
-fn to_json(history: &History) -> Vec<u8> {
-    let mut json = Vec::new();
-    let mut serializer = serde_json::Serializer::with_formatter(&mut json, PythonFormatter);
-    // Writing strings and lists to a Vec cannot fail.
-    let _ = history.serialize(&mut serializer);
-    json
-}
-
-struct PythonFormatter;
-
-impl Formatter for PythonFormatter {
-    fn begin_array_value<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
-        out.write_all(if first { b"" } else { b", " })
-    }
-
-    fn begin_object_key<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
-        out.write_all(if first { b"" } else { b", " })
-    }
-
-    fn begin_object_value<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
-        out.write_all(b": ")
-    }
-
-    fn write_string_fragment<W: ?Sized + Write>(
-        &mut self,
-        out: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        for c in fragment.chars() {
-            if (' '..='~').contains(&c) {
-                write!(out, "{c}")?;
-            } else {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    write!(out, "\\u{unit:04x}")?;
-                }
-            }
-        }
-        Ok(())
+    /// Gives a history that cannot be used another name. A link moves itself.
+    fn move_history_aside(&self) -> Result<(), Error> {
+        let (path, backup) = (self.layout.history_file(), self.layout.history_backup());
+        let (dir, name) = self.dir_and_name(&path)?;
+        let backup = Path::new(&backup).file_name().map(OsStr::to_owned);
+        dir.rename(name, &backup.unwrap_or_default())
+            .map_err(|error| Error::io("move aside", self.root.host_path(Path::new(&path)), error))
     }
 }

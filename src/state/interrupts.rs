@@ -10,8 +10,22 @@ impl State<'_> {
     /// # Errors
     /// If it cannot be written. It is not set then, or it is set and not durable.
     pub fn set_interrupted(&self, flag: &str) -> Result<(), Error> {
-        // As Python prints a float: always with a fraction, if only `.0`.
+        self.write(flag, &self.epoch())
+    }
+
+    /// Sets the same flag if it is not set yet, and tells if it was this call that set
+    /// it. Of all agents, one alone gets `true`.
+    ///
+    /// # Errors
+    /// As [`set_interrupted`](Self::set_interrupted).
+    pub fn claim_interrupt(&self, flag: &str) -> Result<bool, Error> {
+        self.create(flag, &self.epoch())
+    }
+
+    /// The time in seconds since the epoch, as Python prints a float: always with a
+    /// fraction, if only `.0`.
+    fn epoch(&self) -> String {
         let epoch = self.clock.utc() - time::OffsetDateTime::UNIX_EPOCH;
-        self.write(flag, &format!("{:?}", epoch.as_seconds_f64()))
+        format!("{:?}", epoch.as_seconds_f64())
     }
 }

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
 
-use crate::package::{Mode, Step};
+use crate::package::{Mode, OWN_NAME, Step};
 use crate::python;
 
 /// The most bytes of a file name, as in the kernel.
@@ -33,10 +33,22 @@ impl Layout<'_> {
         format!("{}/flags/START", self.root_dir)
     }
 
+    /// `flags`: the directory of all flags of steps and checks.
+    #[must_use]
+    pub fn flag_root(&self) -> String {
+        format!("{}/flags", self.root_dir)
+    }
+
+    /// `flags/{package}`: the directory of the steps' flags, of all versions.
+    #[must_use]
+    pub fn package_flag_dir(&self) -> String {
+        format!("{}/{}", self.flag_root(), self.package)
+    }
+
     /// `flags/{package}/{version}`: the directory of the steps' flags.
     #[must_use]
     pub fn flag_dir(&self) -> String {
-        format!("{}/flags/{}/{}", self.root_dir, self.package, self.version)
+        format!("{}/{}", self.package_flag_dir(), self.version)
     }
 
     /// `flags/{package}/{version}/{step path}_{marker}`: the flag of a step.
@@ -55,9 +67,7 @@ impl Layout<'_> {
         if fits && flag.len() <= FLAG_PATH_MAX {
             return flag;
         }
-        let hash = Sha256::digest(&marker);
-        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.marked(step, &format!("sha256-{hex}"))
+        self.marked(step, &format!("sha256-{}", sha256(&marker)))
     }
 
     fn marked(&self, step: &Step, marker: &str) -> String {
@@ -104,4 +114,52 @@ impl Layout<'_> {
             self.root_dir
         )
     }
+
+    /// The name that a file of the state has while it is written, if it needs one. It is
+    /// the package's own, and agents of one package run one at a time: a file that is
+    /// found under this name is left over from an agent that was killed.
+    #[must_use]
+    pub fn temporary_name(&self) -> String {
+        own_name(self.package, "new")
+    }
+
+    /// `.skyhook-agent-{package}.{lock}`: a lock of the package, while an agent holds it.
+    #[must_use]
+    pub fn lock_name(&self, lock: Lock) -> String {
+        own_name(self.package, lock.name())
+    }
+}
+
+/// The locks of a package. An agent that takes both takes them in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    /// Held by each run of the package that the resource id names.
+    Run,
+    /// Held by each run that uses the state of the package that config.json names. The
+    /// operator may give a package another name than the package gives itself.
+    State,
+}
+
+impl Lock {
+    fn name(self) -> &'static str {
+        match self {
+            Lock::Run => "run",
+            Lock::State => "state",
+        }
+    }
+}
+
+/// Names one of the agent's own files.
+fn own_name(package: &str, suffix: &str) -> String {
+    let name = format!("{OWN_NAME}{package}.{suffix}");
+    if name.len() <= NAME_MAX {
+        return name;
+    }
+    format!("{OWN_NAME}{}.{suffix}", sha256(package))
+}
+
+/// The SHA-256 of a text, in hexadecimal digits.
+fn sha256(text: &str) -> String {
+    let hash = Sha256::digest(text);
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }

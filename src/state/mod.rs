@@ -2,13 +2,16 @@
 //! (contract §6): flags, check results, history.
 //!
 //! Promises that reading changes nothing, and that every file is written whole and
-//! durable. Never prints: what was found is returned.
+//! durable. Writing needs the locks of the package ([`lock`]). Never prints: what was
+//! found is returned.
 
 mod decision;
 mod flags;
 mod history;
+mod history_json;
 mod interrupts;
 mod layout;
+pub mod lock;
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -18,8 +21,8 @@ use crate::host::{Dir, Root};
 use crate::stamp::Clock;
 
 pub use decision::{Decision, Why};
-pub use history::{History, HistoryFile, Prior, UNINSTALLED};
-pub use layout::Layout;
+pub use history::{Entry, History, HistoryFile, Prior, UNINSTALLED};
+pub use layout::{Layout, Lock};
 
 /// The state of one package on one host.
 #[derive(Clone, Copy)]
@@ -45,7 +48,16 @@ impl State<'_> {
     /// Writes a file of the state.
     fn write(&self, path: &str, content: &str) -> Result<(), Error> {
         let (dir, name) = self.dir_and_name(path)?;
-        dir.write_atomic(name, content.as_bytes())
+        let temporary = self.layout.temporary_name();
+        dir.write_whole(name, content.as_bytes(), OsStr::new(&temporary))
+            .map_err(|error| Error::io("write", self.root.host_path(Path::new(path)), error))
+    }
+
+    /// Creates a file of the state. Returns `false` if there is one already.
+    fn create(&self, path: &str, content: &str) -> Result<bool, Error> {
+        let (dir, name) = self.dir_and_name(path)?;
+        let temporary = self.layout.temporary_name();
+        dir.create_whole(name, content.as_bytes(), OsStr::new(&temporary))
             .map_err(|error| Error::io("write", self.root.host_path(Path::new(path)), error))
     }
 

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -38,8 +39,16 @@ impl Cancellation {
     /// ever read from the descriptor.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
+        self.wait(Duration::ZERO)
+    }
+
+    /// Lets `time` pass, at most a minute, or less if the run is cancelled. Returns
+    /// whether it has been cancelled.
+    #[must_use]
+    pub fn wait(&self, time: Duration) -> bool {
+        let millis = u16::try_from(time.as_millis()).unwrap_or(u16::MAX);
         let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
-        matches!(poll(&mut fds, PollTimeout::ZERO), Ok(ready) if ready > 0)
+        matches!(poll(&mut fds, PollTimeout::from(millis)), Ok(ready) if ready > 0)
     }
 }
 

@@ -53,34 +53,23 @@ pub fn exited_child(pid: Option<u32>) -> io::Result<Option<u32>> {
     }
 }
 
-/// Waits until nobody else has `fd` locked (flock). Closing it releases the lock.
+/// Locks `fd` (flock) if no other process has it locked, and tells if it did. Never
+/// waits. Closing the descriptor releases the lock.
 ///
-/// Not nix's lock: that one panics where its release fails, which a file system
-/// of the network may have it do.
+/// Not nix's lock: that one panics if its release fails, which can happen on a file
+/// system of the network.
 ///
 /// # Errors
 /// The kernel's.
-pub fn lock(fd: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: flock takes two integers and touches no memory of ours.
-    match unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-/// Locks `fd` (flock) if no other process has it locked, and tells if it did. Closing
-/// it releases the lock.
-///
-/// # Errors
-/// The kernel's: ENOLCK or EOPNOTSUPP where a file system has no locks.
 pub fn try_lock(fd: BorrowedFd<'_>) -> io::Result<bool> {
     // SAFETY: flock takes two integers and touches no memory of ours.
-    match unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } {
-        0 => Ok(true),
-        _ => match io::Error::last_os_error() {
-            error if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            error => Err(error),
-        },
+    if unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+        return Ok(true);
+    }
+    let error = io::Error::last_os_error();
+    match error.kind() {
+        io::ErrorKind::WouldBlock => Ok(false),
+        _ => Err(error),
     }
 }
 

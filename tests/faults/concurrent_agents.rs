@@ -30,7 +30,7 @@ fn agents_at_once_lose_no_history_and_no_flag() {
     let history: Value = serde_json::from_str(&node.text("state/history/pkg.json")).unwrap();
     assert_eq!(history["history"].as_array().unwrap().len(), AGENTS);
     assert!(node.flag("a.sh").exists());
-    let leftover = |path: &std::path::PathBuf| path.extension().is_some_and(|end| end == "tmp");
+    let leftover = |path: &std::path::PathBuf| path.to_string_lossy().contains("/.skyhook-agent-");
     assert!(!files(&node.path("state")).iter().any(leftover));
 }
 

@@ -8,46 +8,78 @@ use serde_json::json;
 
 use crate::notices::notices;
 use crate::strace::{can_trace, traced};
-use crate::support::{LEAVES_A_MARK, Node, Skip, assert_says, files, or_skip};
+use crate::support::{
+    LEAVES_A_MARK, Node, Skip, assert_says, assert_succeeds, files, in_mount_namespace, names,
+    or_skip,
+};
 
 /// The system calls by which a run makes its files durable, and what it executes.
-fn trace(command: &Command) -> Result<Vec<String>, Skip> {
-    let calls = "trace=write,fsync,rename,renameat,renameat2,mkdirat,execve";
+fn trace(command: &Command, code: i32) -> Result<Vec<String>, Skip> {
+    let calls = "trace=write,fsync,linkat,renameat,unlinkat,mkdirat,execve";
     let run = traced(&["-f", "-e", calls], command)?;
-    assert_eq!(run.output.status.code(), Some(0), "{:?}", run.output);
-    Ok(run.trace)
+    assert_eq!(run.output.status.code(), Some(code), "{:?}", run.output);
+    let is_lock = |line: &String| line.contains("/.skyhook-agent-pkg.") && line.contains("write(");
+    Ok(run
+        .trace
+        .into_iter()
+        .filter(|line| !is_lock(line))
+        .collect())
 }
 
-/// Asserts that `file` was written whole under another name, synced and renamed, and
-/// that its directory was synced then. Returns the trace's line that completed it.
+/// Finds the first line from `from` on that has all these parts.
+#[track_caller]
+fn find(trace: &[String], from: usize, parts: &[&str]) -> usize {
+    let mut rest = trace.iter().skip(from);
+    let found = rest.position(|line| parts.iter().all(|part| line.contains(part)));
+    from + found.unwrap_or_else(|| panic!("{parts:?} after {from} in {trace:#?}"))
+}
+
+/// Asserts that the next line is a sync of `dir`. Returns its number.
+#[track_caller]
+fn assert_dir_synced(trace: &[String], after: usize, dir: &Path) -> usize {
+    let dir = format!("<{}>)", dir.display());
+    assert_says(&trace[after + 1], &["fsync(", &dir, "= 0"]);
+    after + 1
+}
+
+/// Asserts that `file` was written whole without a name, synced and named, and that its
+/// directory was synced then. Returns the trace's line that completed it.
+#[track_caller]
 fn assert_durable(trace: &[String], file: &Path) -> usize {
-    let dir = file.parent().unwrap().to_str().unwrap();
+    let dir = file.parent().unwrap();
     let name = file.file_name().unwrap().to_str().unwrap();
-    let find = |from: usize, parts: &[&str]| {
-        let mut rest = trace.iter().skip(from);
-        let found = rest.position(|line| parts.iter().all(|part| line.contains(part)));
-        from + found.unwrap_or_else(|| panic!("{parts:?} after {from} in {trace:#?}"))
+    let place = |name: &str| format!("<{}>, \"{name}\"", dir.display());
+    let (linked, renamed) = (place(name) + ", AT_", place(name) + ")");
+    let is_named = |line: &String| {
+        line.contains("linkat(") && line.contains(&linked)
+            || line.contains("renameat(") && line.contains(&renamed)
     };
-    let renamed = find(0, &["rename", &format!(", \"{name}\"")]);
-    let temporary = trace[renamed].split('"').nth(1).unwrap();
-    assert_ne!(temporary, name, "written in place: {trace:#?}");
-    let temporary = format!("<{dir}/{temporary}>");
-    let synced = find(0, &["fsync(", &temporary]);
-    let write = |line: &&String| line.contains("write(") && line.contains(&temporary);
+    let mut named = trace.iter().position(is_named).unwrap();
+    let completed = named;
+    if trace[named].contains("renameat(") {
+        // The file that had the name is replaced in one step.
+        named -= 1;
+        assert_says(&trace[named], &[&place(".skyhook-agent-pkg.new")]);
+    }
+    let (_, fd) = trace[named].split_once("\"/proc/self/fd/").unwrap();
+    let unnamed = format!("{}<{}/#", fd.split_once('"').unwrap().0, dir.display());
+    let synced = trace[..named]
+        .iter()
+        .rposition(|line| !line.contains("unlinkat("))
+        .unwrap();
+    assert_says(&trace[synced], &["fsync(", &unnamed, "= 0"]);
     // In one write; in none if the file is empty.
-    let writes = usize::from(fs::metadata(file).unwrap().len() > 0);
-    assert_eq!(trace[..synced].iter().filter(write).count(), writes);
-    assert_eq!(trace.iter().filter(write).count(), writes, "{trace:#?}");
-    assert!(synced < renamed, "{trace:#?}");
-    let durable = find(renamed, &["fsync("]);
-    assert_says(&trace[durable], &[&format!("<{dir}>)"), "= 0"]);
-    durable
+    let writes = trace[..synced].iter().rev();
+    let writes = writes.take_while(|line| line.contains("write(") && line.contains(&unnamed));
+    let is_written = fs::metadata(file).is_ok_and(|file| file.len() > 0);
+    assert_eq!(writes.count(), usize::from(is_written), "{trace:#?}");
+    assert_dir_synced(trace, completed, dir)
 }
 
 #[test]
 fn flags_results_and_history_are_durable_before_the_run_goes_on() {
     let node = Node::one_step().step("b.sh", LEAVES_A_MARK);
-    let apply = or_skip!(trace(&node.run("apply")));
+    let apply = or_skip!(trace(&node.run("apply"), 0));
     assert_durable(&apply, &node.path("state/flags/START"));
     let first = assert_durable(&apply, &node.flag("a.sh"));
     let second = apply
@@ -57,7 +89,7 @@ fn flags_results_and_history_are_durable_before_the_run_goes_on() {
     assert!(first < second, "{apply:#?}");
     assert_durable(&apply, &node.flag("b.sh"));
 
-    let checked = trace(&node.run("apply-check")).unwrap();
+    let checked = trace(&node.run("apply-check"), 0).unwrap();
     assert_durable(&checked, &node.path("state/flags/check_results"));
     assert_durable(&checked, &node.path("state/flags/apply-check_ALL_CHECKED"));
     assert_durable(&checked, &node.path("state/history/pkg.json"));
@@ -81,11 +113,91 @@ fn flags_results_and_history_are_durable_before_the_run_goes_on() {
     assert!(made >= 4, "{apply:#?}");
 }
 
+/// Otherwise a power cut would bring flags back, and a package that is installed again
+/// would skip its steps.
+#[test]
+fn flags_are_removed_durably_before_the_history_says_uninstalled() {
+    let node = Node::one_step();
+    assert_succeeds(&node.run("apply").output().unwrap());
+    let trace = or_skip!(trace(&node.run("uninstall-check"), 0));
+    let flags = node.path("state/flags");
+    let place = format!("<{}>, \"pkg\", AT_REMOVEDIR", flags.display());
+    let removed = find(&trace, 0, &["unlinkat(", &place]);
+    let durable = assert_dir_synced(&trace, removed, &flags);
+    let history = find(&trace, 0, &["linkat(", "\"pkg.json\""]);
+    assert!(durable < history, "{trace:#?}");
+    assert!(!flags.join("pkg").exists());
+}
+
+#[test]
+fn flags_that_cannot_be_removed_leave_the_history_as_it_was() {
+    or_skip!(can_trace());
+    let node = Node::one_step();
+    assert_succeeds(&node.run("apply").output().unwrap());
+    let flag = node.flag("a.sh");
+    let options = [
+        "-e",
+        "trace=unlinkat",
+        "-e",
+        "inject=unlinkat:error=EIO:when=2",
+    ];
+    let run = traced(&options, &node.run("uninstall-check")).unwrap();
+    assert_eq!(run.output.status.code(), Some(1), "{:?}", run.output);
+    let notices = notices(&run.output);
+    assert_says(notices.last().unwrap(), &["cannot remove ", "/flags/pkg: "]);
+    assert!(flag.exists());
+    assert!(!node.path("state/history").exists());
+}
+
+#[test]
+fn the_flag_of_an_interrupt_that_fails_is_removed_durably() {
+    let node = Node::new().command("reboot", "#!/bin/sh\nexit 3\n");
+    let trace = or_skip!(trace(
+        &node.interrupt(&json!({ "type": "node_restart" })),
+        1
+    ));
+    let flag = node.interrupt_flag("node_restart_0");
+    let dir = flag.parent().unwrap();
+    let place = format!("<{}>, \"node_restart_0.complete\"", dir.display());
+    let removed = find(&trace, 0, &["unlinkat(", &place]);
+    assert_dir_synced(&trace, removed, dir);
+}
+
+#[test]
+fn a_corrupt_history_is_moved_aside_durably() {
+    let node = Node::one_step();
+    let history = node.path("state/history");
+    fs::create_dir_all(&history).unwrap();
+    fs::write(history.join("pkg.json"), "{").unwrap();
+    let trace = or_skip!(trace(&node.run("apply-check"), 0));
+    let moved = find(&trace, 0, &["renameat(", "\"pkg.json.backup\""]);
+    assert_dir_synced(&trace, moved, &history);
+    assert_durable(&trace, &history.join("pkg.json"));
+}
+
+/// Without /proc a file without a name cannot get one.
+#[test]
+fn without_proc_state_is_written_under_another_name_and_renamed() {
+    let node = Node::one_step();
+    let script = "mount -t tmpfs none /proc && exec \"$@\"";
+    for entries in 1..=2 {
+        let command = node.run("uninstall-check");
+        let mut command = or_skip!(in_mount_namespace(script, node.dir.path(), &command));
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let history = node.text("state/history/pkg.json");
+        assert_eq!(history.matches("\"time\"").count(), entries, "{history}");
+        assert_eq!(names(&node.path("state")), ["flags", "history"]);
+        assert_eq!(names(&node.path("state/history")), ["pkg.json"]);
+        assert_eq!(names(&node.path("state/flags")), ["START"]);
+    }
+}
+
 #[test]
 fn an_interrupt_s_flag_is_durable_before_its_command_begins() {
     let node = Node::new().command("reboot", "#!/bin/sh\n");
     let interrupt = node.interrupt(&json!({ "type": "node_restart" }));
-    let trace = or_skip!(trace(&interrupt));
+    let trace = or_skip!(trace(&interrupt, 0));
     let durable = assert_durable(&trace, &node.interrupt_flag("node_restart_0"));
     let begins = trace.iter().position(|line| line.contains("chroot-exec"));
     assert!(durable < begins.unwrap(), "{trace:#?}");
@@ -98,7 +210,7 @@ fn with_fsync_failing(nth: usize, command: &Command) -> Option<(Vec<String>, boo
     let run = traced(&["-e", "trace=fsync", "-e", &inject], command).unwrap();
     let failed = run.trace.iter().find(|line| line.ends_with("(INJECTED)"))?;
     assert_eq!(run.output.status.code(), Some(1), "{failed}");
-    Some((notices(&run.output), failed.contains(".tmp>")))
+    Some((notices(&run.output), failed.contains("(deleted)")))
 }
 
 /// If something cannot be made durable, its flag is not set and the run ends.
@@ -117,9 +229,9 @@ fn each_fsync_that_fails_ends_the_run_and_is_reported() {
         let [notice] = &notices[..] else {
             panic!("{nth}: {notices:?}");
         };
-        assert_says(notice, &["cannot ", "/state/", ": Input/output error"]);
+        assert_says(notice, &["cannot ", "/state", ": Input/output error"]);
         let left = files(&node.path("state"));
-        let is_temporary = |path: &PathBuf| path.extension().is_some_and(|end| end == "tmp");
+        let is_temporary = |path: &PathBuf| path.extension().is_some_and(|end| end == "new");
         assert!(!left.iter().any(is_temporary), "{nth}: {left:?}");
         let [(a_ran, a_flag), (b_ran, b_flag)] =
             ["a.sh", "b.sh"].map(|step| (node.has_run(step), node.flag(step).exists()));

@@ -173,29 +173,18 @@ fn without_proc_no_step_starts_and_one_line_says_why() {
 }
 
 #[test]
-fn a_history_that_cannot_be_locked_is_reported_and_unchanged() {
+fn a_package_that_cannot_be_locked_is_reported_and_nothing_is_done() {
     let node = node();
-    let check = node.run("apply-check");
-    let run = or_skip!(with_refused("flock:error=ENOLCK", &[], &check));
-    assert_eq!(run.output.status.code(), Some(1));
-    let notices = notices(&run.output);
-    assert_says(
-        &notices[0],
-        &["cannot lock ", "/history", "No locks available"],
-    );
-    assert_eq!(notices.len(), 1);
-    assert!(files(&node.path("state/history")).is_empty());
-}
-
-/// A network file system may refuse the release as well as the lock.
-#[test]
-fn a_lock_that_cannot_be_released_does_not_fail_the_run() {
-    let node = node();
-    let check = node.run("apply-check");
-    let run = or_skip!(refused("flock:error=ENOLCK:when=2+", &[], &check));
-    assert_eq!(run.output.status.code(), Some(0), "{:?}", run.output);
-    assert_eq!(stderr(&run.output), "");
-    assert_says(&node.text("state/history/pkg.json"), &["1.2.3"]);
+    for (nth, lock) in [(1, "run"), (2, "state")] {
+        let refuse = format!("flock:error=ENOLCK:when={nth}");
+        let run = or_skip!(with_refused(&refuse, &[], &node.run("apply-check")));
+        assert_eq!(run.output.status.code(), Some(1));
+        let notices = notices(&run.output);
+        let file = format!("/state/.skyhook-agent-pkg.{lock}: ");
+        assert_says(&notices[0], &["cannot lock ", &file, "No locks available"]);
+        assert_eq!(notices.len(), 1);
+        assert!(files(&node.path("state/flags")).is_empty());
+    }
 }
 
 /// The system calls that a run needs, each with errors that it may give.
@@ -272,7 +261,7 @@ fn assert_nothing_half_done(node: &Node, mode: &str, failed: &str, output: &Outp
     assert!(is_unlink || node.left_in_temp_dir().is_empty(), "{failed}");
     for path in files(&node.path("state")) {
         let name = path.file_name().unwrap().to_str().unwrap();
-        assert!(!name.ends_with(".tmp"), "{failed}: {name}");
+        assert!(!name.ends_with(".new"), "{failed}: {name}");
         if let Some(step) = name.strip_suffix(PLAIN_MARKER) {
             assert!(node.has_run(step), "{failed}: {name}");
         }

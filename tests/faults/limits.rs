@@ -72,7 +72,9 @@ fn a_run_short_of_descriptors_does_everything_or_says_why_not() {
                 assert!(printed.contains("FAILED: a.sh "), "{limit}: {printed}");
                 assert!(!node.flag("a.sh").exists(), "{limit}");
             }
-            (Some(1), [notice]) => {
+            // The last notice says why the run has ended; one before it, that the step
+            // would have run without its log.
+            (Some(1), [.., notice]) if notices.len() <= 2 => {
                 assert!(notice.starts_with("cannot "), "{limit}: {notice}");
                 assert!(notice.contains("Too many open files"), "{limit}: {notice}");
                 node.assert_nothing_done();

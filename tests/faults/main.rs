@@ -16,6 +16,7 @@ mod moments;
 mod notices;
 mod pid_1;
 mod processes;
+mod rivals;
 mod sigkill;
 mod signals;
 mod strace;

@@ -34,6 +34,11 @@ impl Moments {
         takes.mul_f64(1.2 * if i.is_multiple_of(2) { even } else { random })
     }
 
+    /// A random number below `end`.
+    pub(crate) fn below(&mut self, end: u32) -> u32 {
+        self.random() % end
+    }
+
     /// Steele, Lea and Flood's SplitMix64, its upper half.
     fn random(&mut self) -> u32 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -73,10 +73,10 @@ fn snapshot(node: &Node) -> BTreeMap<PathBuf, String> {
     files.into_iter().map(without_times).collect()
 }
 
-/// Whether a file was not yet renamed to its place: such a file is not state.
+/// Whether a file is no state: it was not yet renamed to its place, or it is a lock.
 fn is_temporary(path: &Path) -> bool {
     let name = path.file_name().unwrap().to_str().unwrap();
-    name.starts_with(".skyhook-agent-") && name.ends_with(".tmp")
+    name.starts_with(".skyhook-agent-pkg.")
 }
 
 /// How often each command of the interrupt has begun.
@@ -187,11 +187,12 @@ struct Tally {
 impl Tally {
     fn count(&mut self, form: Form, status: ExitStatus, node: &Node, killed: &str) {
         let state = files(&node.path("state"));
-        let temporary = state.iter().filter(|path| is_temporary(path)).count();
+        let is_partial = |path: &&PathBuf| path.extension().is_some_and(|end| end == "new");
+        let temporary = state.iter().filter(is_partial).count();
         let control = node.left_in_temp_dir().len();
         assert!(temporary <= 1 && control <= 1, "{killed}: {state:?}");
         self.hit += usize::from(!status.success());
-        self.early += usize::from(state.is_empty());
+        self.early += usize::from(state.iter().all(|path| is_temporary(path)));
         self.temporary += temporary;
         self.control += control;
         let state = state.iter().filter(|path| !is_temporary(path));
@@ -240,6 +241,11 @@ fn kill_9(kills: u32) -> Tally {
         assert_eq!(output.status.code(), Some(0), "{killed}: {output:?}");
         assert_state_is_whole(&node, &killed);
         assert_eq!(snapshot(&node), *left, "{killed}");
+        let leftover = files(&node.path("state"));
+        assert!(
+            !leftover.iter().any(|path| is_temporary(path)),
+            "{leftover:?}"
+        );
         if *form == Form::Interrupt {
             // No command begins twice. At most one has a flag and has not begun.
             let mut begun = begun(&node);

@@ -77,8 +77,58 @@ fn sigterm_between_checks_leaves_no_results_and_no_history() {
     });
     assert_eq!(output.status.code(), Some(1));
     assert_says(&stdout(&output), &["SUCEEDED: a_check.sh \n"]);
+    assert_says(
+        &stderr(&output),
+        &["cancelled: b_check.sh does not start\n"],
+    );
     assert!(!node.has_run("b_check.sh"));
     assert_eq!(files(&node.path("state")), [node.path("state/flags/START")]);
+}
+
+/// As in the reference: nothing was left undone.
+#[test]
+fn sigterm_during_the_last_step_or_check_changes_nothing() {
+    let node = Node::new().step("a.sh", LEAVES_A_MARK).step("b.sh", WAITS);
+    node.script("b_check.sh", WAITS);
+    for (mode, step) in [("apply", "b.sh"), ("apply-check", "b_check.sh")] {
+        let mut command = in_own_session(&node.run(mode));
+        let output = run_and_cancel(&mut command, step, |pid| {
+            kill(pid, Signal::SIGTERM).unwrap();
+        });
+        assert_eq!(output.status.code(), Some(0), "{mode}");
+        let notice = format!("{step} finishes, nothing further starts\n");
+        assert!(stderr(&output).ends_with(&notice), "{}", stderr(&output));
+    }
+    assert!(node.flag("b.sh").exists());
+    assert!(node.path("state/flags/apply-check_ALL_CHECKED").exists());
+    assert_says(&node.text("state/history/pkg.json"), &["\"1.2.3\""]);
+}
+
+#[test]
+fn sigterm_during_a_last_step_that_fails_ends_with_1() {
+    let node = Node::new().step("a.sh", &format!("{WAITS}exit 3\n"));
+    let mut command = in_own_session(&node.run("apply"));
+    let output = run_and_cancel(&mut command, "a.sh", |pid| {
+        kill(pid, Signal::SIGTERM).unwrap();
+    });
+    assert_eq!(output.status.code(), Some(1));
+    assert_says(&stdout(&output), &["FAILED: a.sh  3\n"]);
+    assert!(!node.flag("a.sh").exists());
+}
+
+/// What is skipped needs no start, so a cancellation leaves it not undone.
+#[test]
+fn a_cancelled_run_whose_other_steps_are_done_already_has_done_all() {
+    let node = Node::new().step("a.sh", WAITS).step("b.sh", LEAVES_A_MARK);
+    fs::create_dir_all(node.flag("b.sh").parent().unwrap()).unwrap();
+    fs::write(node.flag("b.sh"), "").unwrap();
+    let mut command = in_own_session(&node.run("apply"));
+    let output = run_and_cancel(&mut command, "a.sh", |pid| {
+        kill(pid, Signal::SIGTERM).unwrap();
+    });
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_says(&stdout(&output), &["Skipping b.sh because "]);
+    assert!(!node.has_run("b.sh"));
 }
 
 #[test]
@@ -99,13 +149,13 @@ fn sigterm_lets_an_interrupt_s_command_finish_and_keeps_its_flag() {
 }
 
 #[test]
-fn sigterm_during_an_interrupt_s_last_command_ends_with_1_and_keeps_its_flag() {
+fn sigterm_during_an_interrupt_s_last_command_ends_with_0_and_keeps_its_flag() {
     let node = Node::new().command("reboot", WAITS);
     let mut command = in_own_session(&node.interrupt(&json!({ "type": "node_restart" })));
     let output = run_and_cancel(&mut command, "reboot", |pid| {
         kill(pid, Signal::SIGTERM).unwrap();
     });
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(0));
     assert!(node.interrupt_flag("node_restart_0").exists());
 }
 
@@ -157,7 +207,7 @@ fn a_signal_from_before_the_start_starts_nothing() {
             "skyhook-agent: cancelled: a.sh does not start\n"
         );
         assert_eq!(files(&node.path("state")), [node.path("state/flags/START")]);
-        assert!(!node.has_run("a.sh") && !node.path("log").exists());
+        assert!(!node.has_run("a.sh") && files(&node.path("log")).is_empty());
     }
 }
 

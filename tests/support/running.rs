@@ -49,6 +49,12 @@ impl Running {
         self.stdout.wait_for(&format!(" {words}"))
     }
 
+    /// Waits until the run has printed its banner.
+    #[track_caller]
+    pub fn wait_for_banner(&mut self) {
+        self.stdout.wait_for("history_file: ");
+    }
+
     /// Waits for a line on stderr that is the agent's own. Returns what it says.
     #[track_caller]
     pub fn wait_for_notice(&mut self) -> String {
