@@ -131,10 +131,7 @@ fn write(console: &mut Console, log: &mut Sink, bytes: &[u8]) {
 /// Returns how long one run takes, without opening and truncating the log.
 fn time(contender: Contender, log: &Path) -> Duration {
     let open = |path: &Path| Sink::file(path, File::create(path).unwrap());
-    let mut console = Console {
-        stdout: open(Path::new("/dev/null")),
-        stderr: Sink::stderr(),
-    };
+    let mut console = Console::new(open(Path::new("/dev/null")), Sink::stderr());
     let log = open(log);
     let start = Instant::now();
     contender(&mut console, log);

@@ -1,7 +1,10 @@
 //! The command line: argv in, one typed request out.
 
-use std::ffi::OsString;
+mod near_miss;
+
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
@@ -12,6 +15,7 @@ use crate::commands::run_step;
 use crate::exec::chroot_exec;
 use crate::package::Interrupt;
 use crate::package::Mode;
+use crate::text;
 
 /// A command line that has been understood: the command to run, and its options.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,28 +42,104 @@ pub fn parse() -> Result<Request, clap::Error> {
     parse_from(std::env::args_os())
 }
 
+/// Tells if the process's arguments begin with the name of no command. They are those of
+/// the operator then, or meant to be.
+#[must_use]
+pub fn is_operators() -> bool {
+    let first = std::env::args_os().nth(1);
+    !is_for_clap(first.as_deref().and_then(OsStr::to_str))
+}
+
 /// Reads these arguments; the first is the program's name.
 ///
 /// # Errors
 /// As [`parse`].
 pub fn parse_from(argv: impl IntoIterator<Item = OsString>) -> Result<Request, clap::Error> {
-    let argv: Vec<OsString> = argv.into_iter().collect();
-    // Each container starts with the first form and each step with the second. For
-    // these two, clap would take a tenth of the time to start.
-    match argv.get(1..).unwrap_or_default() {
-        words @ [mode, ..] if mode.to_str().and_then(Mode::from_name).is_some() => {
-            return Ok(Request::Agent(agent_options(words.to_vec())?));
-        }
-        [command, control_file, chroot_dir] if command == chroot_exec::SUBCOMMAND => {
-            return Ok(Request::ChrootExec {
-                control_file: control_file.into(),
-                chroot_dir: chroot_dir.clone(),
-            });
-        }
-        _ => {}
+    let words: Vec<OsString> = argv.into_iter().skip(1).collect();
+    // Each step starts with this form. Only the agent writes it, and its words are not
+    // shown to a person.
+    if let [command, control_file, chroot_dir] = &words[..]
+        && command == chroot_exec::SUBCOMMAND
+    {
+        return Ok(Request::ChrootExec {
+            control_file: control_file.into(),
+            chroot_dir: chroot_dir.clone(),
+        });
     }
+    expect_showable(&words)?;
+    // Each container starts with a mode. For this form and the one above, clap would
+    // take a tenth of the time to start.
+    let first = words.first().and_then(|word| word.to_str());
+    if first.and_then(Mode::from_name).is_none() {
+        if is_for_clap(first) {
+            return read_with_clap(words);
+        }
+        refuse_near_miss(first.unwrap_or_default())?;
+    }
+    let has = |option: &str| words.iter().any(|word| word == option);
+    if let Some(option) = ["--help", "-h"].into_iter().find(|option| has(option)) {
+        return read_with_clap([option.into()]);
+    }
+    Ok(Request::Agent(agent_options(words)?))
+}
+
+/// Refuses words that could reach a terminal and change what a person sees there.
+fn expect_showable(words: &[OsString]) -> Result<(), clap::Error> {
+    let word = words.iter().map(|word| word.to_string_lossy());
+    match word
+        .into_iter()
+        .find(|word| word.contains(text::is_unshowable))
+    {
+        Some(word) => Err(usage(&format!(
+            "{word}: expected no control character in an argument"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Tells if the command line that begins with this word is one that clap reads.
+fn is_for_clap(first: Option<&str>) -> bool {
+    first.is_none_or(|first| first.starts_with('-') || commands().any(|command| command == first))
+}
+
+/// The names of all commands.
+fn commands() -> impl Iterator<Item = String> {
+    let names: Vec<String> = Cli::command()
+        .get_subcommands()
+        .map(|command| command.get_name().to_owned())
+        .collect();
+    names.into_iter().chain([HELP.to_owned()])
+}
+
+/// Refuses a word that is nearly a mode or a command (contract §7.2).
+fn refuse_near_miss(word: &str) -> Result<(), clap::Error> {
+    let commands: Vec<String> = commands().collect();
+    let known = Mode::ALL.map(Mode::name).into_iter();
+    let known = known.chain(commands.iter().map(String::as_str));
+    match near_miss::near_miss(word, known) {
+        Some(name) => Err(usage(&format!(
+            "{word}: expected a command or a mode; did you mean {name}?"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn read_with_clap(words: impl IntoIterator<Item = OsString>) -> Result<Request, clap::Error> {
+    let mut words: Vec<OsString> = words.into_iter().collect();
+    if let [help, of] = &words[..]
+        && help == HELP
+        && let Some(of) = of.to_str()
+    {
+        // A mode's help is the main one.
+        if Mode::from_name(of).is_some() {
+            words = vec!["--help".into()];
+        } else if !commands().any(|command| command == of) {
+            refuse_near_miss(of)?;
+        }
+    }
+    // Not the name that the program was started by, which can hold anything.
+    let argv = std::iter::once(PROGRAM.into()).chain(words);
     Ok(match Cli::try_parse_from(argv)?.command {
-        Command::Agent(words) => Request::Agent(agent_options(words)?),
         Command::RunStep(args) => Request::RunStep(args.into()),
         Command::ChrootExec {
             control_file,
@@ -68,6 +148,25 @@ pub fn parse_from(argv: impl IntoIterator<Item = OsString>) -> Result<Request, c
             control_file,
             chroot_dir,
         },
+    })
+}
+
+const PROGRAM: &str = env!("CARGO_PKG_NAME");
+
+/// Clap's own command.
+const HELP: &str = "help";
+
+/// The version: of the crate, and of the source that it was built from, where the build
+/// was told its commit (`SKYHOOK_AGENT_COMMIT`): `0.1.0 (1f0c2ab)`.
+#[must_use]
+pub fn version() -> &'static str {
+    static VERSION: OnceLock<String> = OnceLock::new();
+    VERSION.get_or_init(|| {
+        let version = env!("CARGO_PKG_VERSION");
+        match option_env!("SKYHOOK_AGENT_COMMIT") {
+            Some(commit) if !commit.is_empty() => format!("{version} ({commit})"),
+            _ => version.to_owned(),
+        }
     })
 }
 
@@ -112,7 +211,13 @@ Environment, in the operator's forms only:
   COPY_RESOLV                  true: copy /etc/resolv.conf into the root [true]
   OVERLAY_ALWAYS_RUN_STEP      true: run steps again that have succeeded [false]
   SKYHOOK_AGENT_SYNC           true: bring what steps did to disk before it counts
-                               as done [true]";
+                               as done [true]
+  SKYHOOK_AGENT_REBOOT_TIMEOUT
+                               seconds to wait for a reboot that was asked for
+                               [300]
+  SKYHOOK_AGENT_TERMINATION_LOG
+                               file for the reason of a failure, if it is there
+                               [/dev/termination-log]";
 
 const VARIABLES: &str = "\
 Environment:
@@ -149,8 +254,8 @@ Examples:
 /// Runs the steps of a Skyhook package and stamps each line of their output
 #[derive(Debug, Parser)]
 #[command(
-    name = "skyhook-agent",
-    version,
+    name = PROGRAM,
+    version = version(),
     override_usage = USAGE,
     after_help = SHORT_NOTES,
     after_long_help = format!("{VARIABLES}\n\n{AGENT_VARIABLES}\n\n{EXIT_CODES}")
@@ -175,9 +280,6 @@ enum Command {
         after_long_help = format!("{EXAMPLES}\n\n{VARIABLES}\n\n{EXIT_CODES}")
     )]
     RunStep(RunStep),
-
-    #[command(external_subcommand)]
-    Agent(Vec<OsString>),
 
     /// Internal: the agent starts each step with this command
     ///
@@ -248,24 +350,24 @@ fn agent_options(words: Vec<OsString>) -> Result<agent::Options, clap::Error> {
         ["interrupt", ..] => return Err(usage("interrupt: expected [ROOT_MOUNT] COPY_DIR DATA")),
         [mode, copy_dir] => (mode, LEGACY_ROOT_MOUNT, copy_dir, None),
         [mode, root_mount, copy_dir] => (mode, root_mount, copy_dir, None),
-        _ => {
-            let word = arguments.first().copied().unwrap_or_default();
-            return Err(usage(&format!(
-                "{word}: expected a command, or MODE [ROOT_MOUNT] COPY_DIR"
-            )));
-        }
+        _ => return Err(wrong_form(arguments.first().copied().unwrap_or_default())),
     };
+    let known = Mode::from_name(mode);
     if !copy_dir.starts_with('/') {
-        return Err(usage(&format!(
-            "COPY_DIR: expected an absolute path, got {copy_dir:?}"
-        )));
+        return Err(match known {
+            Some(_) => usage(&format!(
+                "COPY_DIR: expected an absolute path, got {copy_dir:?}"
+            )),
+            // More likely a command that does not exist than a mode to come.
+            None => wrong_form(mode),
+        });
     }
     let task = match data {
         Some(data) => Task::Interrupt {
             interrupt: Interrupt::parse(data).map_err(|error| usage(&error.to_string()))?,
             data: data.to_owned(),
         },
-        None => Mode::from_name(mode).map_or_else(|| Task::Unknown(mode.to_owned()), Task::Steps),
+        None => known.map_or_else(|| Task::Unknown(mode.to_owned()), Task::Steps),
     };
     Ok(agent::Options {
         task,
@@ -274,10 +376,23 @@ fn agent_options(words: Vec<OsString>) -> Result<agent::Options, clap::Error> {
     })
 }
 
-/// Makes a usage error in the form of clap's own, followed by the usage.
+/// The error for words that are none of the operator's forms.
+fn wrong_form(first: &str) -> clap::Error {
+    usage(&match Mode::from_name(first) {
+        Some(mode) => format!("{mode}: expected [ROOT_MOUNT] COPY_DIR"),
+        None => {
+            format!(
+                "{first}: expected a command, or MODE [ROOT_MOUNT] COPY_DIR with an absolute COPY_DIR"
+            )
+        }
+    })
+}
+
+/// Makes a usage error in the form of clap's own, followed by the usage. What must not
+/// be shown in `problem` is escaped.
 #[must_use]
 pub fn usage(problem: &str) -> clap::Error {
-    Cli::command().error(ErrorKind::InvalidValue, problem)
+    Cli::command().error(ErrorKind::InvalidValue, text::escape(problem))
 }
 
 impl From<RunStep> for run_step::Options {

@@ -41,6 +41,7 @@ pub mod system;
 
 pub mod error;
 pub mod python;
+pub mod text;
 
 /// Says which tests have been skipped, as those in `tests/` do.
 #[cfg(test)]

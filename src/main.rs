@@ -1,14 +1,16 @@
 //! Parse, run, exit code.
 
+use std::mem;
 use std::path::Path;
 use std::process::ExitCode;
 
 use skyhook_agent::cli::{self, Request};
-use skyhook_agent::commands::{Outcome, Process, agent, run_step};
+use skyhook_agent::commands::{Outcome, Process, agent, banner, run_step};
 use skyhook_agent::error::Error;
 use skyhook_agent::exec::{chroot_exec, tee};
 use skyhook_agent::host::Root;
 use skyhook_agent::output::Console;
+use skyhook_agent::output::termination::{self, Failures};
 use skyhook_agent::settings::{self, Settings};
 use skyhook_agent::stamp::SystemClock;
 use skyhook_agent::system::signals::Signals;
@@ -16,51 +18,100 @@ use skyhook_agent::system::signals::Signals;
 fn main() -> ExitCode {
     let request = match cli::parse() {
         Ok(request) => request,
-        Err(error) => {
-            // Help, or what is wrong with the usage. If it cannot be printed, there is
-            // nothing else to do.
+        // If the text cannot be printed, there is nothing else to do.
+        Err(error) if !error.use_stderr() => {
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+            return ExitCode::SUCCESS;
+        }
+        Err(error) if cli::is_operators() => return ExitCode::from(refuse(&error)),
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(WRONG_USAGE);
         }
     };
     let mut console = Console::process();
-    let code = run(request, &mut console).unwrap_or_else(|error| {
-        for line in error.lines() {
-            console.notice(&line);
+    let code = match request {
+        Request::Agent(options) => run_agent(&options, &mut console),
+        Request::RunStep(options) => {
+            let outcome = Settings::from_process().and_then(|settings| {
+                with_process(&settings, &mut console, |process| {
+                    run_step::run(&options, process)
+                })
+            });
+            code_of(outcome, &mut console)
         }
-        error.exit_code()
-    });
+        Request::ChrootExec {
+            control_file,
+            chroot_dir,
+        } => match chroot_exec::run(&control_file, &chroot_dir, settings::environment()) {
+            Err(error) => code_of(Err(error), &mut console),
+        },
+    };
     console.report_loss();
     ExitCode::from(code)
 }
 
-fn run(request: Request, console: &mut Console) -> Result<u8, Error> {
-    let outcome = match request {
-        Request::ChrootExec {
-            control_file,
-            chroot_dir,
-        } => match chroot_exec::run(&control_file, &chroot_dir, settings::environment())? {},
-        Request::Agent(options) => {
-            let settings = Settings::from_process()?;
-            let resource = match settings.resource_id() {
-                Ok(resource) => resource,
-                Err(error) => {
-                    let _ = cli::usage(&error.to_string()).print();
-                    return Ok(error.exit_code());
-                }
-            };
-            with_process(&settings, console, |process| {
-                agent::run(&options, &resource, process)
-            })?
-        }
-        Request::RunStep(options) => {
-            let settings = Settings::from_process()?;
-            with_process(&settings, console, |process| {
-                run_step::run(&options, process)
-            })?
-        }
+/// The exit code for wrong usage.
+const WRONG_USAGE: u8 = 2;
+
+/// Runs the agent of a container, and leaves the reason if it fails (contract §12).
+fn run_agent(options: &agent::Options, console: &mut Console) -> u8 {
+    let agent = format!("skyhook-agent {}", cli::version());
+    let settings = match Settings::from_process() {
+        Ok(settings) => settings,
+        Err(error) => return end_agent(&agent, Err(error), console),
     };
-    Ok(outcome.exit_code())
+    let resource = match settings.resource_id() {
+        Ok(resource) => resource,
+        Err(error) => return refuse(&cli::usage(&error.to_string())),
+    };
+    let run = banner::name_of_run(options, &resource);
+    console.introduce(&format!("{agent}: {run}"));
+    let outcome = with_process(&settings, console, |process| {
+        agent::run(options, &resource, process)
+    });
+    end_agent(&run, outcome, console)
+}
+
+fn end_agent(name: &str, outcome: Result<Outcome, Error>, console: &mut Console) -> u8 {
+    let is_broken_off = outcome.is_err();
+    let code = code_of(outcome, console);
+    if code != 0 {
+        let failures = mem::take(&mut console.failures);
+        leave_reason(&failures.message(name, code, is_broken_off));
+    }
+    code
+}
+
+/// Prints why the agent of a container does not begin, and leaves that as the reason.
+fn refuse(error: &clap::Error) -> u8 {
+    let _ = error.print();
+    let text = error.to_string();
+    let problem = text.lines().next().unwrap_or_default();
+    let mut failures = Failures::default();
+    failures.notices.add(0, format!("{problem}\n").as_bytes());
+    let agent = format!("skyhook-agent {}", cli::version());
+    leave_reason(&failures.message(&agent, WRONG_USAGE, true));
+    WRONG_USAGE
+}
+
+fn leave_reason(message: &str) {
+    if let Some(path) = settings::termination_log() {
+        termination::replace(&path, message);
+    }
+}
+
+/// Prints an error, and gives the exit code.
+fn code_of(outcome: Result<Outcome, Error>, console: &mut Console) -> u8 {
+    outcome.map_or_else(
+        |error| {
+            for line in error.lines() {
+                console.notice(&line);
+            }
+            error.exit_code()
+        },
+        Outcome::exit_code,
+    )
 }
 
 /// Gives a command the parts of this process that it uses.

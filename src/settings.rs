@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::text;
 
 /// The most bytes of one read unless the environment says otherwise: as many as
 /// the reference reads (contract §5).
@@ -15,6 +16,9 @@ pub const DEFAULT_BUFFER_LIMIT: NonZeroUsize = match NonZeroUsize::new(8192) {
     Some(limit) => limit,
     None => NonZeroUsize::MIN,
 };
+
+/// How long a reboot is waited for unless the environment says otherwise (§11).
+const DEFAULT_REBOOT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// An environment: steps inherit it, and `env:` arguments are looked up in it.
 pub type Environment = BTreeMap<OsString, OsString>;
@@ -29,6 +33,9 @@ pub struct Settings {
     /// the end of output that other processes still hold open; fractions are
     /// allowed. Default: no limit.
     pub drain_timeout: Option<Duration>,
+    /// `SKYHOOK_AGENT_REBOOT_TIMEOUT`: seconds to wait for a reboot that was asked
+    /// for (§11), 0 or more; fractions are allowed. Default 300.
+    pub reboot_timeout: Duration,
     /// `SKYHOOK_AGENT_WRITE_LOGS`: whether there are log files; default true.
     pub write_logs: bool,
     /// `SKYHOOK_LOG_DIR`: the log root, under the root mount; default
@@ -77,6 +84,17 @@ pub fn environment() -> Environment {
     std::env::vars_os().collect()
 }
 
+/// Returns `SKYHOOK_AGENT_TERMINATION_LOG`: the file for the reason of a failure (§12);
+/// `None` for none. Default `/dev/termination-log`.
+///
+/// Any value can be used. So a run can report there that another variable cannot.
+#[must_use]
+pub fn termination_log() -> Option<PathBuf> {
+    let value = std::env::var_os("SKYHOOK_AGENT_TERMINATION_LOG");
+    let path = value.map_or_else(|| "/dev/termination-log".into(), PathBuf::from);
+    (!path.as_os_str().is_empty()).then_some(path)
+}
+
 impl Settings {
     /// Reads the process's environment, and looks for a terminal.
     ///
@@ -95,8 +113,17 @@ impl Settings {
     pub fn from_environment(environment: Environment) -> Result<Settings, Error> {
         let get = |name: &str| environment.get(OsStr::new(name)).map(OsString::as_os_str);
         let path = |name, default: &str| {
-            let path = parse(name, get, "a path in UTF-8", |value| Some(value.to_owned()))?;
+            // The banner shows it.
+            let expected = "a path in UTF-8 without control characters";
+            let path = parse(name, get, expected, |value| {
+                (!value.contains(text::is_unshowable)).then(|| value.to_owned())
+            })?;
             Ok(path.unwrap_or_else(|| default.to_owned()))
+        };
+        let seconds = |name| {
+            parse(name, get, "a number of seconds, 0 or more", |value| {
+                Duration::try_from_secs_f64(value.trim().parse().ok()?).ok()
+            })
         };
         // "true", in upper or lower case, is true. Any other value is false.
         let flag =
@@ -109,12 +136,9 @@ impl Settings {
                 |value| value.trim().parse().ok(),
             )?
             .unwrap_or(DEFAULT_BUFFER_LIMIT),
-            drain_timeout: parse(
-                "SKYHOOK_AGENT_DRAIN_TIMEOUT",
-                get,
-                "a number of seconds, 0 or more",
-                |value| Duration::try_from_secs_f64(value.trim().parse().ok()?).ok(),
-            )?,
+            drain_timeout: seconds("SKYHOOK_AGENT_DRAIN_TIMEOUT")?,
+            reboot_timeout: seconds("SKYHOOK_AGENT_REBOOT_TIMEOUT")?
+                .unwrap_or(DEFAULT_REBOOT_TIMEOUT),
             write_logs: flag("SKYHOOK_AGENT_WRITE_LOGS", true),
             log_dir: path("SKYHOOK_LOG_DIR", "/var/log/skyhook")?,
             data_dir: path("SKYHOOK_DATA_DIR", "/skyhook-package")?,
@@ -151,7 +175,11 @@ impl Settings {
         let value = self.variable(NAME).unwrap_or_default();
         let value = value.to_string_lossy().into_owned();
         // The parts become names of files and directories.
-        let is_name = |part: &&str| !part.contains('/') && !matches!(*part, "" | "." | "..");
+        let is_name = |part: &&str| {
+            !part.contains('/')
+                && !part.contains(text::is_unshowable)
+                && !matches!(*part, "" | "." | "..")
+        };
         match value.split('_').collect::<Vec<_>>()[..] {
             [id, package, version] if [id, package, version].iter().all(is_name) => {
                 Ok(ResourceId {
@@ -204,6 +232,7 @@ mod tests {
         let settings = settings(&[]).unwrap();
         assert_eq!(settings.buffer_limit.get(), 8192);
         assert_eq!(settings.drain_timeout, None);
+        assert_eq!(settings.reboot_timeout, Duration::from_secs(300));
         assert!(settings.write_logs);
         assert_eq!(settings.log_dir, "/var/log/skyhook");
         assert_eq!(settings.data_dir, "/skyhook-package");
@@ -235,18 +264,38 @@ mod tests {
     }
 
     #[test]
-    fn a_drain_timeout_is_a_number_of_seconds() {
-        for value in ["-1", "soon", "", "NaN", "inf", "1e30", "10s"] {
-            let error = settings(&[("SKYHOOK_AGENT_DRAIN_TIMEOUT", value)]).unwrap_err();
-            assert!(
-                error
-                    .to_string()
-                    .starts_with("SKYHOOK_AGENT_DRAIN_TIMEOUT: expected")
-            );
+    fn a_timeout_is_a_number_of_seconds() {
+        for name in [
+            "SKYHOOK_AGENT_DRAIN_TIMEOUT",
+            "SKYHOOK_AGENT_REBOOT_TIMEOUT",
+        ] {
+            for value in ["-1", "soon", "", "NaN", "inf", "1e30", "10s"] {
+                let error = settings(&[(name, value)]).unwrap_err();
+                assert!(error.to_string().starts_with(&format!("{name}: expected")));
+                assert_eq!(error.exit_code(), 2);
+            }
+            for (value, millis) in [("0", 0), ("30", 30_000), ("0.25", 250)] {
+                let settings = settings(&[(name, value)]).unwrap();
+                let timeout = match name {
+                    "SKYHOOK_AGENT_DRAIN_TIMEOUT" => settings.drain_timeout,
+                    _ => Some(settings.reboot_timeout),
+                };
+                assert_eq!(timeout, Some(Duration::from_millis(millis)));
+            }
         }
-        for (value, millis) in [("0", 0), ("30", 30_000), ("0.25", 250)] {
-            let settings = settings(&[("SKYHOOK_AGENT_DRAIN_TIMEOUT", value)]).unwrap();
-            assert_eq!(settings.drain_timeout, Some(Duration::from_millis(millis)));
+    }
+
+    #[test]
+    fn a_path_that_must_not_be_shown_is_refused_by_name_and_escaped() {
+        for name in ["SKYHOOK_LOG_DIR", "SKYHOOK_DATA_DIR", "SKYHOOK_ROOT_DIR"] {
+            for (value, shown) in [("/a\u{1b}[2J", "/a\\u{1b}[2J"), ("/a\n", "/a\\n")] {
+                let error = settings(&[(name, value)]).unwrap_err().to_string();
+                assert!(
+                    error.starts_with(&format!("{name}: expected a path")),
+                    "{error}"
+                );
+                assert!(error.ends_with(&format!("got \"{shown}\"")), "{error}");
+            }
         }
     }
 
@@ -279,7 +328,17 @@ mod tests {
             [&*good.id, &good.package, &good.version],
             ["scr-1234-1", "pkg", "1.2.3"]
         );
-        for bad in ["", "a", "a_b", "a_b_c_d", "a_b_", "a_.._c", "a/b_c_d"] {
+        for bad in [
+            "",
+            "a",
+            "a_b",
+            "a_b_c_d",
+            "a_b_",
+            "a_.._c",
+            "a/b_c_d",
+            "a_b_\u{1b}[2J",
+            "a\n_b_c",
+        ] {
             let error = id(bad).unwrap_err();
             assert!(
                 error

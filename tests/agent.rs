@@ -11,8 +11,8 @@ use std::os::unix::fs::MetadataExt;
 use serde_json::json;
 use support::node::RESOURCE_ID;
 use support::{
-    LEAVES_A_MARK, Node, after_banner, assert_says, assert_succeeds, files, fill_root, golden,
-    in_mount_namespace, interrupt_data, names, or_skip, stderr, stdout, with_prelude,
+    LEAVES_A_MARK, Node, after_banner, agent, assert_says, assert_succeeds, files, fill_root,
+    golden, in_mount_namespace, interrupt_data, names, or_skip, stderr, stdout, with_prelude,
 };
 
 // The command line.
@@ -59,16 +59,48 @@ fn an_unusable_resource_id_ends_with_2_and_touches_nothing_not_even_resolv_conf(
     }
 }
 
+/// Not even the root mount has to be there.
 #[test]
-fn an_unknown_mode_is_warned_about_and_nothing_else_is_done() {
+fn an_unknown_mode_is_warned_about_and_nothing_is_touched_not_even_resolv_conf() {
     let node = Node::one_step();
-    let output = node.run("bogus").output().unwrap();
-    assert_eq!(output.status.code(), Some(0));
-    assert_eq!(after_banner(&output), "");
-    let warning = stderr(&output);
-    assert_says(&warning, &["skyhook-agent: ", "bogus", "apply-check"]);
-    assert_eq!(warning.lines().count(), 1, "{warning}");
-    node.assert_untouched();
+    let mut commands = [
+        node.run("bogus"),
+        node.in_own_root("bogus"),
+        node.agent(&["bogus", "/no/such/root", "/copy"]),
+    ];
+    for command in &mut commands {
+        let output = command.env_remove("COPY_RESOLV").output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!(after_banner(&output), "");
+        let warning = stderr(&output);
+        assert_says(&warning, &["skyhook-agent: ", "bogus", "apply-check"]);
+        assert_eq!(warning.lines().count(), 1, "{warning}");
+        node.assert_untouched();
+    }
+}
+
+/// Before anything else, on stderr, where it does not change what the reference prints.
+#[test]
+fn the_first_line_on_stderr_says_which_agent_runs_what() {
+    let node = Node::one_step();
+    let no_op = json!({ "type": "no_op" });
+    for (mut command, mode) in [
+        (node.run("apply"), "apply"),
+        (node.run("uninstall-check"), "uninstall-check"),
+        (node.run("bogus"), "bogus"),
+        (node.interrupt(&no_op), "interrupt"),
+        (node.agent(&["apply", "/no/such/root", "/copy"]), "apply"),
+    ] {
+        let output = command.output().unwrap();
+        let version = agent().arg("--version").output().unwrap();
+        let version = stdout(&version).trim().to_owned();
+        let raw = String::from_utf8(output.stderr).unwrap();
+        let first = raw.lines().next().unwrap_or_default();
+        assert_eq!(first, format!("{version}: {mode} pkg 1.2.3"));
+    }
+    // Not of other commands.
+    let output = node.run_step().output().unwrap();
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
 
 #[test]

@@ -73,10 +73,7 @@ impl World {
             let path = self.dir.path().join(name);
             Sink::file(Path::new(name), File::create(path).unwrap())
         };
-        let mut console = Console {
-            stdout: sink("stdout"),
-            stderr: sink("stderr"),
-        };
+        let mut console = Console::new(sink("stdout"), sink("stderr"));
         let mut process = Process {
             settings: &self.settings,
             signals: &self.signals,

@@ -29,15 +29,16 @@ fn node_with_reboot(then: &str) -> Node {
 fn a_reboot_that_ends_its_own_command_is_not_started_again() {
     let node = node_with_reboot("kill -TERM $$");
     let output = node.interrupt(&node_restart()).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert_eq!(stderr(&output), "");
+    assert_succeeds(&output);
     assert_eq!(
         unstamp("[out]", &after_banner(&output)),
-        "reboot\nflagged\n"
+        "reboot\nflagged\n",
+        "and no failure"
     );
     let flag = fs::read_to_string(node.interrupt_flag("node_restart_0")).unwrap();
     assert!(flag.parse::<f64>().unwrap() > 1.7e9, "{flag}");
 
+    node.has_rebooted();
     let output = node.interrupt(&node_restart()).output().unwrap();
     assert_succeeds(&output);
     assert_eq!(
@@ -48,7 +49,7 @@ fn a_reboot_that_ends_its_own_command_is_not_started_again() {
     // For another resource it is another reboot.
     let mut other = node.interrupt(&node_restart());
     other.env("SKYHOOK_RESOURCE_ID", "scr-1234-2_pkg_1.2.3");
-    assert_eq!(other.output().unwrap().status.code(), Some(1));
+    assert_succeeds(&other.output().unwrap());
     assert_eq!(names(&node.path("state/interrupts/flags")).len(), 2);
 }
 
@@ -95,22 +96,39 @@ fn commands_of_an_interrupt_that_have_succeeded_are_not_run_again() {
 #[test]
 fn unusable_interrupt_data_ends_with_2_and_touches_nothing() {
     let node = Node::one_step();
+    let service = |name: &str| {
+        let services = ["good", name];
+        interrupt_data(&json!({ "type": "service_restart", "services": services }))
+    };
     for data in [
         "not base64!",
         "",
         "ew==",
         &interrupt_data(&json!({ "type": "bogus" })),
+        &service("-H"),
+        &service("--root=/x"),
+        &service("a\u{1b}[2J"),
+        &service("a\nb"),
+        &service("a\u{9b}2J"),
+        &service("a\u{202e}b"),
+        &interrupt_data(&json!({ "type": "a\u{1b}[2J\u{9b}\nb" })),
     ] {
         let output = node.run("interrupt").arg(data).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{data}");
-        assert_says(&stderr(&output), &["interrupt data: expected "]);
+        let said = stderr(&output);
+        assert_says(&said, &["interrupt data: expected ", "\n\nUsage: "]);
+        let (problem, _) = said.split_once('\n').unwrap();
+        assert!(
+            !problem.contains(skyhook_agent::text::is_unshowable),
+            "{problem:?}"
+        );
         node.assert_untouched();
     }
 }
 
 #[test]
 fn an_interrupt_without_write_logs_leaves_no_log() {
-    let node = node_with_reboot("");
+    let node = node_with_reboot("kill -TERM $$");
     let mut command = node.interrupt(&node_restart());
     command.env("SKYHOOK_AGENT_WRITE_LOGS", "false");
     assert_succeeds(&command.output().unwrap());
@@ -119,7 +137,7 @@ fn an_interrupt_without_write_logs_leaves_no_log() {
 
 #[test]
 fn the_newest_five_logs_of_an_interrupt_stay() {
-    let node = node_with_reboot("");
+    let node = node_with_reboot("kill -TERM $$");
     let logs = node.path("log/pkg/1.2.3/interrupts");
     fs::create_dir_all(&logs).unwrap();
     for day in 1..=6 {
@@ -155,15 +173,50 @@ fn an_interrupt_runs_inside_another_root() {
     );
     let mut command = node.in_own_root("interrupt");
     command.arg(interrupt_data(&json!({ "type": "restart_all_services" })));
-    // COPY_DIR is its working directory.
+    // COPY_DIR is its working directory. Without it, it is `/`: the operator gives an
+    // edited resource another COPY_DIR.
     let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = stderr(&output);
+    assert_says(
+        &said,
+        &["cannot open the directory ", "/copy: No such file"],
+    );
+    assert_says(&said, &[": the interrupt runs in /\n"]);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert_eq!(
+        unstamp("[out]", &after_banner(&output)),
+        "service procps force-reload\n/\n"
+    );
+    assert!(!node.path("copy").exists());
     fs::rename(node.path("package"), node.path("copy")).unwrap();
-    let output = command.output().unwrap();
+    let output = command.env("SKYHOOK_RESOURCE_ID", "other_pkg_1").output();
+    let output = output.unwrap();
     assert_succeeds(&output);
     assert_eq!(
         unstamp("[out]", &after_banner(&output)),
         "service procps force-reload\n/copy\n"
     );
     assert_eq!(node.text("ran"), "procps force-reload\n");
+}
+
+/// `/` needs no root of its own to be told from COPY_DIR.
+#[test]
+fn an_interrupt_whose_copy_dir_is_gone_or_no_directory_runs_in_the_root() {
+    for is_file in [false, true] {
+        let node = Node::new().command("service", "#!/bin/sh\npwd -P\n");
+        fs::remove_dir_all(node.path("copy")).unwrap();
+        if is_file {
+            fs::write(node.path("copy"), "").unwrap();
+        }
+        let mut command = node.interrupt(&json!({ "type": "restart_all_services" }));
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_says(
+            &stderr(&output),
+            &["/copy: ", ": the interrupt runs in /\n"],
+        );
+        assert_says(&stdout(&output), &[" /\n"]);
+        assert_eq!(node.path("copy").exists(), is_file, "nothing is staged");
+    }
 }

@@ -103,7 +103,12 @@ fn a_step_finishes_with_a_complete_log_although_stderr_has_no_reader() {
         .spawn();
     let output = run.unwrap().wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
-    assert_eq!(stdout(&output), "SUCEEDED: a.sh \n");
+    let stdout = stdout(&output);
+    let loss = stdout.strip_prefix("SUCEEDED: a.sh \nskyhook-agent: ");
+    assert!(
+        loss.unwrap().ends_with(" bytes lost on stderr\n"),
+        "{stdout}"
+    );
     let log = unstamp("[err]", &node.log("a.sh", ".log.err"));
     assert!(log == "words\n".repeat(40_000), "{} bytes", log.len());
 }
@@ -121,6 +126,23 @@ fn what_stdout_lost_is_reported_once_at_the_end() {
     assert_eq!(notices.matches("cannot write to stdout: ").count(), 1);
     assert_eq!(notices.matches(" bytes lost on stdout\n").count(), 1);
     assert_eq!(notices.lines().count(), 2, "{notices}");
+}
+
+/// The other way round.
+#[test]
+fn what_stderr_lost_is_reported_once_at_the_end_on_stdout_with_its_bytes() {
+    let node = Node::new().step("a.sh", "#!/bin/sh\necho hello >&2\necho out\n");
+    let mut command = node.run_step();
+    let output = command.stderr(full_device()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let log = node.log("a.sh", ".log.err");
+    let notice = "skyhook-agent: cannot write to stderr: No space left on device (os error 28); \
+                  nothing more goes there, everything else goes on\n";
+    let lost = log.len() + notice.len();
+    assert_eq!(
+        unstamp("[out]", &stdout(&output)),
+        format!("out\nSUCEEDED: a.sh \nskyhook-agent: {lost} bytes lost on stderr\n")
+    );
 }
 
 /// By default, SIGXFSZ ends a process that writes past its limit of file size.

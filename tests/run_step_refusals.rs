@@ -42,18 +42,6 @@ fn an_unknown_mode_is_refused_with_the_names_of_known_ones() {
 }
 
 #[test]
-fn a_refusal_is_one_line_even_if_it_quotes_a_newline() {
-    let output = Node::one_step()
-        .run_step()
-        .args(["--step", "a\nb"])
-        .output();
-    assert_says(
-        &agent_line(&output.unwrap(), 2),
-        &["--step a\\nb: expected"],
-    );
-}
-
-#[test]
 fn an_unusable_environment_variable_is_refused_before_anything_runs() {
     for (name, values) in [
         ("SKYHOOK_AGENT_BUFFER_LIMIT", ["abc", "0", "-5", ""]),

@@ -29,6 +29,13 @@ fn check_payload(payload: &str) {
     }
 }
 
+/// Control characters, line separators, and what changes the direction of text.
+fn is_unshowable(c: char) -> bool {
+    let others = "\u{2028}\u{2029}\u{61c}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\
+                  \u{2066}\u{2067}\u{2068}\u{2069}";
+    c.is_control() || others.contains(c)
+}
+
 /// Lists the commands that contract §8 has for an interrupt; `None` if it has no such
 /// interrupt.
 fn commands(json: &[u8]) -> Option<Vec<Vec<String>>> {
@@ -50,6 +57,9 @@ fn commands(json: &[u8]) -> Option<Vec<Vec<String>>> {
     if name == "service_restart" {
         for service in interrupt.remove("services")?.as_array()? {
             let service = service.as_str()?;
+            if service.starts_with('-') || service.contains(is_unshowable) {
+                return None;
+            }
             commands.push(["systemctl", "restart", service].map(str::to_owned).into());
         }
     }

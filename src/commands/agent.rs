@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use super::lock::lock_package;
+use super::reboot::Watch;
 use super::{Outcome, Process, banner, interrupt};
 use crate::error::Error;
 use crate::exec::ExecContext;
@@ -70,6 +71,16 @@ pub fn run(
     process: &mut Process<'_>,
 ) -> Result<Outcome, Error> {
     let settings = process.settings;
+    if let Task::Unknown(name) = &options.task {
+        // Nothing is touched, the resolver's configuration included.
+        let banner = banner::lines(options, settings, resource).join("\n");
+        process.console.print(&banner);
+        let known = Mode::ALL.map(Mode::name).join(",");
+        process.console.notice(&format!(
+            "this version has no mode {name}, only {known}: nothing to do"
+        ));
+        return Ok(Outcome::Succeeded);
+    }
     let root = Root::open(Path::new(&options.root_mount))?;
     if settings.copy_resolv {
         let resolv_conf = Path::new("/etc/resolv.conf");
@@ -85,18 +96,14 @@ pub fn run(
         clock: process.clock,
     };
     match &options.task {
-        Task::Unknown(name) => {
-            let known = Mode::ALL.map(Mode::name).join(",");
-            process.console.notice(&format!(
-                "this version has no mode {name}, only {known}: nothing to do"
-            ));
-            Ok(Outcome::Succeeded)
-        }
+        Task::Unknown(_) => Ok(Outcome::Succeeded),
         Task::Interrupt { interrupt, .. } => {
             let Some(_lock) = run.lock(Lock::Run, &resource.package, process)? else {
                 return Ok(Outcome::Cancelled);
             };
-            if !run.stage_package(process)? {
+            if process.own_root.exists(Path::new(&settings.data_dir))?
+                && !run.stage_package(process)?
+            {
                 return Ok(Outcome::Cancelled);
             }
             run.interrupt(interrupt, resource, process)
@@ -240,12 +247,25 @@ impl Run<'_> {
         let (package, version) = (&*resource.package, &*resource.version);
         let log_root = OsStr::new(&self.settings.log_dir);
         let log_dir = process.log_dir(self.root, log_root, package, version);
-        let context = ExecContext {
+        let mut context = ExecContext {
             log_dir: log_dir.as_ref(),
             ..self.context()
         };
+        // The operator gives an edited resource another COPY_DIR, and an interrupt needs
+        // nothing of the package.
+        if let Err(error) = self.root.open_dir(Path::new(context.copy_dir)) {
+            let notice = format!("{error}: the interrupt runs in /");
+            process.console.notice(&notice);
+            context.copy_dir = "/";
+        }
         let state = self.state(package, version);
-        interrupt::run(interrupt, context, resource, &state, &mut process.runner())
+        let watch = Watch {
+            own_root: process.own_root,
+            timeout: self.settings.reboot_timeout,
+            cancellation: process.signals.cancellation.clone(),
+        };
+        let mut runner = process.runner();
+        interrupt::run(interrupt, context, resource, &state, &watch, &mut runner)
     }
 
     /// Runs the steps of the mode, and keeps the state that says how they went.

@@ -1,5 +1,5 @@
-//! The banner: what a run was asked to do, byte for byte as the reference prints it
-//! (contract §7.1).
+//! What a run was asked to do: the banner, byte for byte as the reference prints it
+//! (contract §7.1), and the first line on stderr (§12).
 
 use crate::output::log_name;
 use crate::python;
@@ -7,6 +7,13 @@ use crate::settings::{ResourceId, Settings};
 use crate::state::Layout;
 
 use super::agent::{Options, Task};
+
+/// Names a run: its mode, package and version.
+#[must_use]
+pub fn name_of_run(options: &Options, resource: &ResourceId) -> String {
+    let mode = options.task.name();
+    format!("{mode} {} {}", resource.package, resource.version)
+}
 
 /// Lists the lines of the banner.
 pub(super) fn lines(options: &Options, settings: &Settings, resource: &ResourceId) -> Vec<String> {

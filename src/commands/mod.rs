@@ -20,9 +20,10 @@ use crate::stamp::Clock;
 use crate::system::signals::Signals;
 
 pub mod agent;
-mod banner;
+pub mod banner;
 pub mod interrupt;
 mod lock;
+pub mod reboot;
 pub mod run_step;
 
 /// The end of a command that could be carried out.

@@ -65,6 +65,7 @@ impl<'a> Ready<'a> {
     /// # Errors
     /// If the command cannot be started, or its end is not known.
     pub fn run(self, command: &Command<'_>, runner: &mut Runner<'_>) -> Result<End, Error> {
+        runner.console().failures.last_lines.clear();
         let own_log = self.claim.as_ref().map(|claim| claim.path.clone());
         let end = runner.tee(command, self.claim.map_or_else(Logs::none, Logs::from));
         // Also if the command could not be started, time after time, or if a full

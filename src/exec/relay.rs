@@ -90,6 +90,8 @@ impl<'a> Relay<'a> {
             Stream::Stderr => (&mut self.console.stderr, &mut self.logs.stderr),
         };
         let notices = [parent.write(&self.stamped), log.write(&self.stamped)];
+        let last_lines = &mut self.console.failures.last_lines;
+        last_lines.add(usize::from(self.stream == Stream::Stderr), &self.stamped);
         self.stamped.clear();
         for notice in notices.iter().flatten() {
             self.console.notice(notice);

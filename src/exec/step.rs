@@ -50,9 +50,12 @@ pub fn run_step<'e>(
     let arguments = match resolve(&step.arguments, lookup) {
         Ok(arguments) => arguments,
         Err(problems) => {
-            for problem in problems {
+            for problem in &problems {
                 runner.console().print(&format!("{path}: {problem}"));
             }
+            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            let what = format!("{path} did not run: {}", problems.join("; "));
+            runner.console().failures.add(what);
             return Ok(Verdict::NotRun);
         }
     };
@@ -85,6 +88,14 @@ pub fn run_step<'e>(
         _ => format!("FAILED: {path} {arguments} {}", end.code()),
     };
     runner.console().print(&line);
+    if verdict != Verdict::Succeeded {
+        let what = match verdict {
+            Verdict::NotStarted => "was not started: chroot-exec ended",
+            _ => "failed",
+        };
+        let what = format!("{path} {what} with code {}", end.code());
+        runner.console().failures.add(what);
+    }
     Ok(verdict)
 }
 

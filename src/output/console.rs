@@ -1,6 +1,8 @@
 //! The agent's own standard output and standard error.
 
 use super::Sink;
+use super::termination::Failures;
+use crate::text;
 
 /// The agent's own two streams. The agent's lines and the steps' output go through
 /// it, and nothing is buffered, so that neither overtakes the other.
@@ -10,15 +12,24 @@ pub struct Console {
     pub stdout: Sink,
     /// The agent's standard error.
     pub stderr: Sink,
+    /// What is said elsewhere if the run fails.
+    pub failures: Failures,
 }
 
 impl Console {
     /// Takes the process's own standard output and standard error.
     #[must_use]
     pub fn process() -> Console {
+        Console::new(Sink::stdout(), Sink::stderr())
+    }
+
+    /// Takes these as standard output and standard error.
+    #[must_use]
+    pub fn new(stdout: Sink, stderr: Sink) -> Console {
         Console {
-            stdout: Sink::stdout(),
-            stderr: Sink::stderr(),
+            stdout,
+            stderr,
+            failures: Failures::default(),
         }
     }
 
@@ -29,27 +40,39 @@ impl Console {
         }
     }
 
-    /// Says on stderr how much stdout has lost. To be called last of all.
+    /// Says on stderr how much stdout has lost, and on stdout how much stderr has lost.
+    /// To be called last of all.
     pub fn report_loss(&mut self) {
         if let Some(loss) = self.stdout.loss() {
             self.notice(&loss);
         }
+        if let Some(loss) = self.stderr.loss() {
+            // If stdout fails too, there is nowhere left to report it.
+            let _ = self.stdout.write(own_line(&loss).as_bytes());
+        }
     }
 
     /// Writes one line of the agent's own to stderr: `skyhook-agent: {notice}`.
-    /// Control characters, which a path may hold, are escaped, so that it stays one
+    /// What must not be shown, which a path may hold, is escaped, so that it stays one
     /// line.
     pub fn notice(&mut self, notice: &str) {
-        let mut line = String::from("skyhook-agent: ");
-        for c in notice.chars() {
-            if c.is_control() {
-                line.extend(c.escape_default());
-            } else {
-                line.push(c);
-            }
-        }
-        line.push('\n');
-        // If stderr fails too, there is nowhere left to report it.
+        let line = own_line(notice);
+        self.stderr_line(&line);
+        self.failures.notices.add(0, line.as_bytes());
+    }
+
+    /// Writes the line that says which agent this is and what it was asked to do. To be
+    /// called first of all (contract §12).
+    pub fn introduce(&mut self, introduction: &str) {
+        self.stderr_line(&format!("{}\n", text::escape(introduction)));
+    }
+
+    fn stderr_line(&mut self, line: &str) {
+        // What is lost here is counted, and reported on stdout at the end.
         let _ = self.stderr.write(line.as_bytes());
     }
+}
+
+fn own_line(notice: &str) -> String {
+    format!("skyhook-agent: {}\n", text::escape(notice))
 }

@@ -1,12 +1,14 @@
-//! Where bytes go: the console and the log files.
+//! Where bytes go: the console, the log files, and the reason of a failure.
 //!
 //! Promises that what a sink took is written whole and in order, and that a sink
 //! which fails costs nothing but itself (contract §10).
 
 mod console;
+mod last_lines;
 pub mod log_file;
 pub mod log_name;
 mod sink;
+pub mod termination;
 
 pub use console::Console;
 pub use sink::Sink;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::error::Error;
+use crate::text;
 
 /// An interrupt, as the operator's JSON has it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -31,16 +32,28 @@ impl Interrupt {
     /// Reads the operator's payload: base64 of JSON.
     ///
     /// # Errors
-    /// [`Error::Usage`] if it is anything else.
+    /// [`Error::Usage`] if it is anything else, or the name of a service is an option
+    /// of systemctl or [must not be shown](text::is_unshowable).
     pub fn parse(data: &str) -> Result<Interrupt, Error> {
         let invalid = |problem: String| Error::Usage(format!("interrupt data: {problem}"));
         let json = BASE64_STANDARD
             .decode(data)
             .map_err(|error| invalid(format!("expected base64: {error}")))?;
         // Serde alone would take a list for the fields of an object, in order.
-        serde_json::from_slice::<Map<String, Value>>(&json)
+        let interrupt = serde_json::from_slice::<Map<String, Value>>(&json)
             .and_then(|fields| Interrupt::deserialize(Value::Object(fields)))
-            .map_err(|error| invalid(format!("expected an interrupt's JSON: {error}")))
+            .map_err(|error| invalid(format!("expected an interrupt's JSON: {error}")))?;
+        match interrupt.services().iter().find_map(|name| refusal(name)) {
+            Some(problem) => Err(invalid(problem)),
+            None => Ok(interrupt),
+        }
+    }
+
+    fn services(&self) -> &[String] {
+        match self {
+            Interrupt::ServiceRestart { services } => services,
+            _ => &[],
+        }
     }
 
     /// The type, as the JSON and the flags have it.
@@ -75,4 +88,18 @@ impl Interrupt {
             }
         }
     }
+}
+
+/// Says why a service's name cannot be used. The command has no `--` in front of it, so
+/// that it is the reference's, byte for byte.
+fn refusal(service: &str) -> Option<String> {
+    if service.starts_with('-') {
+        return Some(format!(
+            "expected the name of a service, got the option {service:?}"
+        ));
+    }
+    service.contains(text::is_unshowable).then(|| {
+        let service = text::escape(service);
+        format!("expected the name of a service without control characters, got {service}")
+    })
 }

@@ -1,4 +1,7 @@
-//! The flags of interrupts: which of their commands have begun, and when.
+//! The flags of interrupts: which of their commands have begun, and when, and in which
+//! boot of the node a reboot was asked for.
+
+use std::path::Path;
 
 use super::State;
 use crate::error::Error;
@@ -27,5 +30,25 @@ impl State<'_> {
     fn epoch(&self) -> String {
         let epoch = self.clock.utc() - time::OffsetDateTime::UNIX_EPOCH;
         format!("{:?}", epoch.as_seconds_f64())
+    }
+
+    /// Notes the boot of the node in which a reboot is asked for.
+    ///
+    /// # Errors
+    /// If it cannot be written. There may be a note then, and it may not be durable.
+    pub fn set_boot(&self, file: &str, boot_id: &str) -> Result<(), Error> {
+        self.write(file, boot_id)
+    }
+
+    /// Reads such a note; `None` if there is none.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn boot(&self, file: &str) -> Result<Option<String>, Error> {
+        if !self.is_set(file)? {
+            return Ok(None);
+        }
+        let content = self.root.read(Path::new(file))?;
+        Ok(Some(String::from_utf8_lossy(&content).trim().to_owned()))
     }
 }

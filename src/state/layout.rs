@@ -115,6 +115,16 @@ impl Layout<'_> {
         )
     }
 
+    /// `interrupts/flags/{resource id}/{interrupt}.boot`: the boot of the node in which a
+    /// reboot was asked for (§11).
+    #[must_use]
+    pub fn interrupt_boot(&self, resource_id: &str, interrupt: &str) -> String {
+        format!(
+            "{}/interrupts/flags/{resource_id}/{interrupt}.boot",
+            self.root_dir
+        )
+    }
+
     /// The name that a file of the state has while it is written, if it needs one. It is
     /// the package's own, and agents of one package run one at a time: a file that is
     /// found under this name is left over from an agent that was killed.

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::notices::notices;
 use crate::strace::{can_trace, traced};
+use crate::support::node::RESOURCE_ID;
 use crate::support::{
     LEAVES_A_MARK, Node, Skip, assert_says, assert_succeeds, files, in_mount_namespace, names,
     or_skip,
@@ -195,12 +196,36 @@ fn without_proc_state_is_written_under_another_name_and_renamed() {
 
 #[test]
 fn an_interrupt_s_flag_is_durable_before_its_command_begins() {
-    let node = Node::new().command("reboot", "#!/bin/sh\n");
+    let node = Node::new().command("reboot", "#!/bin/sh\nkill -TERM $$\n");
     let interrupt = node.interrupt(&json!({ "type": "node_restart" }));
     let trace = or_skip!(trace(&interrupt, 0));
-    let durable = assert_durable(&trace, &node.interrupt_flag("node_restart_0"));
+    let boot = assert_durable(&trace, &node.boot_note());
+    let flag = assert_durable(&trace, &node.interrupt_flag("node_restart_0"));
     let begins = trace.iter().position(|line| line.contains("chroot-exec"));
-    assert!(durable < begins.unwrap(), "{trace:#?}");
+    // The flag without the note would say that the node has rebooted.
+    assert!(boot < flag && flag < begins.unwrap(), "{trace:#?}");
+}
+
+/// A kill between the two must not leave the flag alone, which would say that the node
+/// has rebooted.
+#[test]
+fn a_reboot_s_flag_is_durably_gone_before_its_note() {
+    for end in ["exit 0", "exit 1"] {
+        let node = Node::new().command("reboot", &format!("#!/bin/sh\n{end}\n"));
+        let interrupt = node.interrupt(&json!({ "type": "node_restart" }));
+        let calls = ["-f", "-e", "trace=unlinkat,fsync"];
+        let trace = or_skip!(traced(&calls, &interrupt)).trace;
+        let find = |from: usize, parts: [&str; 2]| {
+            let mut rest = trace.iter().skip(from);
+            let found = rest.position(|line| parts.iter().all(|part| line.contains(part)));
+            from + found.unwrap_or_else(|| panic!("{parts:?} after {from} in {trace:#?}"))
+        };
+        let flag = find(0, ["unlinkat(", "\"node_restart_0.complete\""]);
+        let synced = find(flag, ["fsync(", RESOURCE_ID]);
+        let note = find(0, ["unlinkat(", "\"node_restart_0.boot\""]);
+        assert!(synced < note, "{trace:#?}");
+        find(note, ["fsync(", RESOURCE_ID]);
+    }
 }
 
 /// Runs `command` with its `nth` fsync failing. Returns the notices on stderr, and
@@ -260,7 +285,8 @@ fn an_interrupt_whose_flag_cannot_be_made_durable_does_not_begin() {
     or_skip!(can_trace());
     let mut failed = 0;
     for nth in 1.. {
-        let node = Node::new().command("reboot", LEAVES_A_MARK);
+        let script = format!("{LEAVES_A_MARK}kill -TERM $$\n");
+        let node = Node::new().command("reboot", &script);
         let mut command = node.interrupt(&json!({ "type": "node_restart" }));
         command.env("SKYHOOK_AGENT_WRITE_LOGS", "false");
         let Some((notices, _)) = with_fsync_failing(nth, &command) else {

@@ -150,13 +150,29 @@ fn sigterm_lets_an_interrupt_s_command_finish_and_keeps_its_flag() {
 
 #[test]
 fn sigterm_during_an_interrupt_s_last_command_ends_with_0_and_keeps_its_flag() {
-    let node = Node::new().command("reboot", WAITS);
-    let mut command = in_own_session(&node.interrupt(&json!({ "type": "node_restart" })));
-    let output = run_and_cancel(&mut command, "reboot", |pid| {
-        kill(pid, Signal::SIGTERM).unwrap();
-    });
-    assert_eq!(output.status.code(), Some(0));
-    assert!(node.interrupt_flag("node_restart_0").exists());
+    let commands = [
+        (
+            "reboot",
+            json!({ "type": "node_restart" }),
+            "node_restart_0",
+        ),
+        (
+            "service",
+            json!({ "type": "restart_all_services" }),
+            "restart_all_services_0",
+        ),
+    ];
+    for (command, interrupt, flag) in commands {
+        let node = Node::new().command(command, WAITS);
+        let mut run = node.interrupt(&interrupt);
+        // It ends at once by the signal that came before it.
+        run.env("SKYHOOK_AGENT_REBOOT_TIMEOUT", "300");
+        let output = run_and_cancel(&mut in_own_session(&run), command, |pid| {
+            kill(pid, Signal::SIGTERM).unwrap();
+        });
+        assert_eq!(output.status.code(), Some(0), "{command}");
+        assert!(node.interrupt_flag(flag).exists());
+    }
 }
 
 #[test]

@@ -127,10 +127,7 @@ impl Fixture {
             Sink::file(Path::new(name), File::create(path).unwrap())
         };
         Fixture {
-            console: Console {
-                stdout: sink("stdout"),
-                stderr: sink("stderr"),
-            },
+            console: Console::new(sink("stdout"), sink("stderr")),
             clock: Box::new(SystemClock::default()),
             options: reactor::Options::default(),
             env: BTreeMap::new(),

@@ -173,6 +173,8 @@ impl Node {
             // The tests of the sync ask for it. Others must not wait for the disks of the
             // machine that they run on.
             .env("SKYHOOK_AGENT_SYNC", "false")
+            // A `reboot` of a test does not reboot.
+            .env("SKYHOOK_AGENT_REBOOT_TIMEOUT", "0")
             .env("SKYHOOK_RESOURCE_ID", RESOURCE_ID)
             .env("SKYHOOK_ROOT_DIR", self.path("state"))
             .env("SKYHOOK_LOG_DIR", self.path("log"))
@@ -267,6 +269,19 @@ impl Node {
         ))
     }
 
+    /// The note of the boot in which a reboot was asked for.
+    pub fn boot_note(&self) -> PathBuf {
+        self.interrupt_flag("node_restart_0").with_extension("boot")
+    }
+
+    /// Makes a reboot that was asked for one of another boot: the node has rebooted.
+    #[track_caller]
+    pub fn has_rebooted(&self) {
+        let note = self.boot_note();
+        assert_eq!(fs::read_to_string(&note).unwrap(), boot_id());
+        fs::write(note, OTHER_BOOT).unwrap();
+    }
+
     /// Whether a step that [leaves a mark](LEAVES_A_MARK) has finished.
     pub fn has_run(&self, step: &str) -> bool {
         self.path(&format!("copy/skyhook_dir/{step}.ran")).exists()
@@ -310,6 +325,15 @@ impl Node {
             assert!(!is_mark, "{file:?}");
         }
     }
+}
+
+/// The id of a boot that is not this one.
+pub const OTHER_BOOT: &str = "00000000-0000-4000-8000-000000000000";
+
+/// The id of this boot of the machine.
+pub fn boot_id() -> String {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    id.unwrap().trim().to_owned()
 }
 
 /// A name with the characters that a step's name may have.

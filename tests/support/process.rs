@@ -9,7 +9,8 @@ use nix::unistd::Pid;
 
 use super::skip::{Skip, try_out};
 
-/// The real binary, without any of the agent's variables.
+/// The real binary, without any of the agent's variables, and without a file for the
+/// reason of a failure: the tests may run in a container that has one.
 pub fn agent() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_skyhook-agent"));
     for (name, _) in std::env::vars_os() {
@@ -17,6 +18,7 @@ pub fn agent() -> Command {
             command.env_remove(name);
         }
     }
+    command.env("SKYHOOK_AGENT_TERMINATION_LOG", "");
     command
 }
 

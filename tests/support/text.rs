@@ -6,8 +6,28 @@ pub fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
+/// A process's stderr, without the line in which the agent of a container says which it
+/// is and what it was asked to do. A run of the agent has it, first of all: see
+/// [`introduction`].
 pub fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
+    let stderr = String::from_utf8(output.stderr.clone()).unwrap();
+    match introduction(&stderr) {
+        Some(line) => stderr[line.len() + 1..].to_owned(),
+        None => stderr,
+    }
+}
+
+/// The first line of stderr, if the agent of a container says there which it is and what
+/// it was asked to do: `skyhook-agent VERSION: MODE PACKAGE VERSION`. Looks at its form.
+pub fn introduction(stderr: &str) -> Option<&str> {
+    let version = concat!("skyhook-agent ", env!("CARGO_PKG_VERSION"));
+    let (line, _) = stderr.split_once('\n')?;
+    let rest = line.strip_prefix(version)?;
+    let (commit, run) = rest.split_once(": ").unwrap();
+    let is_commit = commit.starts_with(" (") && commit.ends_with(')');
+    assert!(commit.is_empty() || is_commit, "{line:?}");
+    assert_eq!(run.split(' ').count(), 3, "{line:?}");
+    Some(line)
 }
 
 /// Asserts that `text` contains every one of these.
@@ -56,9 +76,15 @@ pub fn unstamped_success(output: &Output) -> String {
     unstamp("[out]", &stdout_of_success(output))
 }
 
-/// A run's stdout after the banner, which must be there.
+/// A run's stdout after the banner, which must be there, as must be the line on stderr
+/// that [introduces](introduction) the agent.
 #[track_caller]
 pub fn after_banner(output: &Output) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        stderr.is_empty() || introduction(&stderr).is_some(),
+        "{stderr:?}"
+    );
     let stdout = stdout(output);
     let rule = format!("{}\n", "-".repeat(20));
     let banner = stdout
