@@ -181,6 +181,9 @@ fn a_corrupt_history_is_moved_aside_durably() {
 fn without_proc_state_is_written_under_another_name_and_renamed() {
     let node = Node::one_step();
     let script = "mount -t tmpfs none /proc && exec \"$@\"";
+    // A killed agent has left it.
+    fs::create_dir_all(node.path("state/history")).unwrap();
+    fs::write(node.path("state/history/.skyhook-agent-pkg.new"), "half").unwrap();
     for entries in 1..=2 {
         let command = node.run("uninstall-check");
         let mut command = or_skip!(in_mount_namespace(script, node.dir.path(), &command));
