@@ -1,15 +1,18 @@
 //! One run of the agent in its container (contract §7), from top to bottom.
 
 use std::ffi::OsStr;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::lock::lock_package;
+pub use super::options::{Options, Task};
 use super::reboot::Watch;
+use super::staging::{apply_overlay, expect_config_files, stage_package};
 use super::{Outcome, Process, banner, interrupt};
 use crate::error::Error;
 use crate::exec::ExecContext;
 use crate::exec::step::{Verdict, run_step};
-use crate::host::{Copied, Copying, Root, copy_file, copy_tree};
+use crate::host::{Root, copy_file};
 use crate::output::Console;
 use crate::package::{Config, Interrupt, Mode, Step};
 use crate::python;
@@ -17,48 +20,6 @@ use crate::settings::{ResourceId, Settings};
 use crate::stamp::Clock;
 use crate::state::lock::Held;
 use crate::state::{Decision, Layout, Lock, State, UNINSTALLED, Why};
-
-/// The directory of files that the operator's older versions put into the container.
-const NODE_FILES: &str = "/etc/nvidia-bootstrap/node-files";
-
-/// The options of a run, as the command line has them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// The task.
-    pub task: Task,
-    /// The directory at which the host's root is mounted.
-    pub root_mount: String,
-    /// The package's directory on the host, absolute.
-    pub copy_dir: String,
-}
-
-/// The task of a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Task {
-    /// It runs the steps of a mode.
-    Steps(Mode),
-    /// It runs an interrupt.
-    Interrupt {
-        /// The interrupt.
-        interrupt: Interrupt,
-        /// The same as the operator gave it: base64 of JSON.
-        data: String,
-    },
-    /// It does nothing: this version does not know the mode of this name.
-    Unknown(String),
-}
-
-impl Task {
-    /// The mode's name on the command line.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        match self {
-            Task::Steps(mode) => mode.name(),
-            Task::Interrupt { .. } => Mode::Interrupt.name(),
-            Task::Unknown(name) => name,
-        }
-    }
-}
 
 /// Runs the agent.
 ///
@@ -95,16 +56,18 @@ pub fn run(
         root: &root,
         clock: process.clock,
     };
+    let copy_dir = Path::new(&options.copy_dir);
     match &options.task {
         Task::Unknown(_) => Ok(Outcome::Succeeded),
         Task::Interrupt { interrupt, .. } => {
             let Some(_lock) = run.lock(Lock::Run, &resource.package, process)? else {
                 return Ok(Outcome::Cancelled);
             };
-            if process.own_root.exists(Path::new(&settings.data_dir))?
-                && !run.stage_package(process)?
+            let has_package = process.own_root.exists(Path::new(&settings.data_dir))?;
+            if has_package
+                && let ControlFlow::Break(outcome) = stage_package(&root, copy_dir, process)?
             {
-                return Ok(Outcome::Cancelled);
+                return Ok(outcome);
             }
             run.interrupt(interrupt, resource, process)
         }
@@ -112,20 +75,20 @@ pub fn run(
             let Some(_lock) = run.lock(Lock::Run, &resource.package, process)? else {
                 return Ok(Outcome::Cancelled);
             };
-            if !run.stage_package(process)? {
-                return Ok(Outcome::Cancelled);
+            if let ControlFlow::Break(outcome) = stage_package(&root, copy_dir, process)? {
+                return Ok(outcome);
             }
-            let config = process.load_config(&root, Path::new(&options.copy_dir))?;
+            let config = process.load_config(&root, copy_dir)?;
             let Some(_lock) = run.lock(Lock::State, &config.package_name, process)? else {
                 return Ok(Outcome::Cancelled);
             };
             // A package is uninstalled as it is: nothing is laid over the host, and no
             // config file is expected.
             if !matches!(mode, Mode::Uninstall | Mode::UninstallCheck) {
-                if !run.apply_overlay(process)? {
-                    return Ok(Outcome::Cancelled);
+                if let ControlFlow::Break(outcome) = apply_overlay(&root, copy_dir, process)? {
+                    return Ok(outcome);
                 }
-                run.expect_config_files(&config)?;
+                expect_config_files(&root, copy_dir, &config)?;
             }
             run.steps(*mode, config, process)
         }
@@ -153,89 +116,12 @@ impl Run<'_> {
         lock_package(self.root, layout, lock, self.options.task.name(), process)
     }
 
-    /// Copies the package of a legacy start to the host. The copy gets its name only
-    /// when all of it is there and on disk, since what has the name counts as complete.
-    /// Several agents may do so at once: each makes a copy of its own, and the first
-    /// that is whole stays. Returns `false` if the run was cancelled before it was.
-    fn stage_package(&self, process: &mut Process<'_>) -> Result<bool, Error> {
-        let copy_dir = Path::new(&self.options.copy_dir);
-        self.root.remove_stale_staging(copy_dir);
-        if self.root.exists(copy_dir)? {
-            return Ok(true);
-        }
-        let (own_root, data_dir) = (process.own_root, Path::new(&self.settings.data_dir));
-        // Before anything is created on the host.
-        let package = own_root.open_dir(data_dir).map_err(|error| {
-            let file = self.root.host_path(copy_dir);
-            let problem = format!(
-                "COPY_DIR is not on the host, and it cannot be copied from SKYHOOK_DATA_DIR, \
-                 which is {}: {error}",
-                self.settings.data_dir
-            );
-            let problems = vec![problem];
-            Error::Package { file, problems }
-        })?;
-        let cancellation = process.signals.cancellation.clone();
-        let copying = Copying {
-            cancelled: &|| cancellation.is_cancelled(),
-            // All at once, by `publish`.
-            durable: false,
-        };
-        let staging = self.root.stage(copy_dir, &package)?;
-        let node_files = Path::new(NODE_FILES);
-        let mut sources = vec![data_dir];
-        if own_root.exists(node_files)? {
-            sources.push(node_files);
-        }
-        for source in sources {
-            let copied = copy_tree(own_root, source, self.root, staging.path(), &copying)?;
-            if !is_whole(copied, "the package is not copied to the host", process) {
-                return Ok(false);
-            }
-        }
-        staging.publish(copy_dir)?;
-        Ok(true)
-    }
-
-    /// Lays the package's `root_dir` over the host, if the package has one. Returns
-    /// `false` if the run was cancelled before all was there.
-    fn apply_overlay(&self, process: &mut Process<'_>) -> Result<bool, Error> {
-        let overlay = Path::new(&self.options.copy_dir).join("root_dir");
-        if !self.root.exists(&overlay)? {
-            return Ok(true);
-        }
-        let cancellation = process.signals.cancellation.clone();
-        let copying = Copying {
-            cancelled: &|| cancellation.is_cancelled(),
-            durable: true,
-        };
-        let copied = copy_tree(self.root, &overlay, self.root, Path::new("/"), &copying)?;
-        let undone = "not all of root_dir is laid over the host";
-        Ok(is_whole(copied, undone, process))
-    }
-
     /// Brings to disk what steps have done, before the state says that it is done.
     fn sync(&self) -> Result<(), Error> {
         if self.settings.sync {
             self.root.sync()?;
         }
         Ok(())
-    }
-
-    /// Checks that the package's `configmaps` has each file that its config expects.
-    fn expect_config_files(&self, config: &Config) -> Result<(), Error> {
-        let configmaps = Path::new(&self.options.copy_dir).join("configmaps");
-        let mut problems = Vec::new();
-        for file in &config.expected_config_files {
-            if !self.root.exists(&configmaps.join(file))? {
-                problems.push(format!("{file}: expected this file, which is not there"));
-            }
-        }
-        if problems.is_empty() {
-            return Ok(());
-        }
-        let file = self.root.host_path(&configmaps);
-        Err(Error::Package { file, problems })
     }
 
     fn interrupt(
@@ -358,22 +244,6 @@ impl Run<'_> {
                 version,
             },
             clock: self.clock,
-        }
-    }
-}
-
-/// Says what a copy has to say. Returns `false` if it was cancelled.
-fn is_whole(copied: Copied, undone: &str, process: &mut Process<'_>) -> bool {
-    match copied {
-        Copied::Whole { notice } => {
-            if let Some(notice) = notice {
-                process.console.notice(&notice);
-            }
-            true
-        }
-        Copied::Cancelled => {
-            process.console.notice(&format!("cancelled: {undone}"));
-            false
         }
     }
 }

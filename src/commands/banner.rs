@@ -6,7 +6,7 @@ use crate::python;
 use crate::settings::{ResourceId, Settings};
 use crate::state::Layout;
 
-use super::agent::{Options, Task};
+use super::options::{Options, Task};
 
 /// Names a run: its mode, package and version.
 #[must_use]

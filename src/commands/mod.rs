@@ -23,8 +23,10 @@ pub mod agent;
 pub mod banner;
 pub mod interrupt;
 mod lock;
+mod options;
 pub mod reboot;
 pub mod run_step;
+mod staging;
 
 /// The end of a command that could be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
