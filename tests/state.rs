@@ -539,3 +539,17 @@ fn a_state_directory_that_cannot_be_created_is_named() {
         assert!(Path::new(&fixture.path("etc")).is_file());
     });
 }
+
+/// Only a history that was read and makes no sense is moved aside.
+#[test]
+fn a_history_that_cannot_be_read_stays_where_it_is() {
+    let fixture = Fixture::new();
+    let folder = fixture.path("etc/skyhook/history");
+    fs::create_dir_all(folder.join("p.json")).unwrap();
+    with_state(&fixture, |state| {
+        let error = state.previous_version().unwrap_err().to_string();
+        assert!(error.starts_with("cannot read "), "{error}");
+        state.add_version("2").unwrap_err();
+    });
+    assert_eq!(names(&folder), ["p.json"]);
+}
