@@ -156,7 +156,7 @@ const PROGRAM: &str = env!("CARGO_PKG_NAME");
 /// Clap's own command.
 const HELP: &str = "help";
 
-/// The version: of the crate, and of the source that it was built from, where the build
+/// The version: of the crate, and of the source that it was built from, if the build
 /// was told its commit (`SKYHOOK_AGENT_COMMIT`): `0.1.0 (1f0c2ab)`.
 #[must_use]
 pub fn version() -> &'static str {

@@ -39,7 +39,7 @@ use pipe::{Buffer, Pipe};
 /// make its cost vanish, few enough that an exit or a cancellation is seen soon.
 const READS_PER_WAKE: usize = 8;
 
-/// How often a child without a pidfd is asked after.
+/// The time between two looks at a child without a pidfd.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 const STDOUT: Token = Token(0);
@@ -58,25 +58,24 @@ pub struct Reactor {
     child: Child,
     pidfd: Option<OwnedFd>,
     options: Options,
-    /// When the child's exit was seen. It is reaped last of all, except by PID 1:
+    /// The time at which the child's exit was seen. It is reaped last of all, except by PID 1:
     /// until then its process id cannot be given to another process.
     exited: Option<Instant>,
-    /// When [`Event::PipesHeldOpen`] is due.
+    /// The time at which [`Event::PipesHeldOpen`] is due.
     held_at: Option<Instant>,
     cancelled: bool,
-    /// When the streams of an exited child are waited for no longer.
+    /// The time from which the streams of an exited child are not waited for.
     give_up_at: Option<Instant>,
 }
 
 impl Reactor {
     /// Starts `command` with both output streams in a loop of its own.
     ///
-    /// The command's stdout and stderr are set here; everything else about it
-    /// stands. All that can fail is done before the child exists.
+    /// The command's stdout and stderr are set here. All that can fail is done before the child exists.
     ///
     /// # Errors
-    /// Where the system has no descriptor, memory or process left, or the
-    /// program cannot be started: there is no child then.
+    /// If the system has no descriptor, memory or process left, or the program cannot be
+    /// started. There is no child then.
     pub fn spawn(mut command: Command, options: Options) -> io::Result<Reactor> {
         let poll = Poll::new()?;
         let buffer = Buffer::new(options.buffer_limit)?;
@@ -124,9 +123,8 @@ impl Reactor {
     /// up, telling `on_event` of everything as it happens. Reaps the child.
     ///
     /// # Errors
-    /// Where epoll fails, or something else in this process has reaped the
-    /// child. A child that still runs is killed then: better than leaving it
-    /// behind unwatched.
+    /// If epoll fails, or something else in this process has reaped the child. A child
+    /// that still runs is killed then, so that it does not run unwatched.
     pub fn run(mut self, mut on_event: impl FnMut(Event<'_>)) -> io::Result<ExitStatus> {
         let outcome = self.event_loop(&mut on_event);
         if outcome.is_err() && matches!(self.has_exited(), Ok(false)) {
@@ -198,8 +196,8 @@ impl Reactor {
         Ok(())
     }
 
-    /// How long epoll may wait: not at all while a stream is ready, not past the
-    /// next deadline, for ever where there is none.
+    /// The time for which epoll may wait: none while a stream is ready, not past the next
+    /// deadline, for ever if there is none.
     fn timeout(&self) -> Option<Duration> {
         if self.any_ready() {
             return Some(Duration::ZERO);
@@ -243,7 +241,7 @@ impl Reactor {
         ControlFlow::Continue(())
     }
 
-    /// Whether the child has exited; it stays there to be reaped.
+    /// Tells if the child has exited. It is not reaped.
     fn has_exited(&self) -> io::Result<bool> {
         Ok(sys::exited_child(Some(self.child.id()))?.is_some())
     }
@@ -253,8 +251,8 @@ impl Reactor {
             let now = Instant::now();
             self.exited = Some(now);
             if self.options.orphans.is_some() {
-                // It would stand in front of the orphans for as long as its output
-                // is held open. The child keeps the status.
+                // It would come before the orphans in the kernel's list for as long as its
+                // output is held open. The child keeps the status.
                 self.child.wait()?;
             }
             let timeout = self.options.drain_timeout;
@@ -285,7 +283,7 @@ impl Reactor {
         pipe_writers::of_pipes(&open.map(|pipe| pipe.inode).collect::<Vec<_>>())
     }
 
-    /// Kills the child, with its process group where it leads one.
+    /// Kills the child, with its process group if it leads one.
     fn kill(&self) {
         let Ok(pid) = i32::try_from(self.child.id()).map(Pid::from_raw) else {
             return;

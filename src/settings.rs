@@ -17,7 +17,7 @@ pub const DEFAULT_BUFFER_LIMIT: NonZeroUsize = match NonZeroUsize::new(8192) {
     None => NonZeroUsize::MIN,
 };
 
-/// How long a reboot is waited for unless the environment says otherwise (§11).
+/// The time for which a reboot is waited for, unless the environment says otherwise (§11).
 const DEFAULT_REBOOT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// An environment: steps inherit it, and `env:` arguments are looked up in it.
@@ -41,7 +41,7 @@ pub struct Settings {
     /// `SKYHOOK_LOG_DIR`: the log root, under the root mount; default
     /// `/var/log/skyhook`.
     pub log_dir: String,
-    /// `SKYHOOK_DATA_DIR`: where a legacy start finds the package; default
+    /// `SKYHOOK_DATA_DIR`: the package of a legacy start; default
     /// `/skyhook-package`.
     pub data_dir: String,
     /// `SKYHOOK_ROOT_DIR`: the state root, under the root mount; default
@@ -53,7 +53,7 @@ pub struct Settings {
     /// `OVERLAY_ALWAYS_RUN_STEP`: whether steps run although their flag is set;
     /// default false.
     pub always_run_step: bool,
-    /// `SKYHOOK_AGENT_SYNC`: whether what steps did is on disk before it counts as done;
+    /// `SKYHOOK_AGENT_SYNC`: tells if the work of steps is on disk before it counts as done;
     /// default true.
     pub sync: bool,
     /// The directories for control files, the first that can be written to: `TMPDIR`, if

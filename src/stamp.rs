@@ -1,7 +1,7 @@
 //! The stamper: bytes of one stream in, labelled and timed bytes out
 //! (contract §1). Pure: no descriptor, no file, and the time is given.
 //!
-//! Also [`Clock`], where that time comes from.
+//! Also [`Clock`], the source of that time.
 
 use std::cell::Cell;
 use std::fmt;
@@ -11,11 +11,11 @@ use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 
 use crate::system::sys;
 
-/// What stands for each maximal invalid part of UTF-8: U+FFFD.
+/// The replacement for each maximal invalid part of UTF-8: U+FFFD.
 const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
 
-/// How much valid text makes validation at full speed worth another try. Text in
-/// another encoding has something invalid every few bytes, and is slower by it.
+/// The length of valid text after which validation at full speed is tried again. Text in
+/// another encoding has an invalid byte every few bytes, and each try makes it slower.
 const WORTH_A_TRY: usize = 512;
 
 /// The length of a prefix whose label is `[out]` or `[err]`.
@@ -24,8 +24,8 @@ const USUAL_PREFIX_LEN: usize = "[out]2026-05-02T21:51:23.456789 ".len();
 /// Stamps the reads of one stream (contract §1).
 ///
 /// The prefix is the label, the local time as ISO-8601 without a zone and
-/// always with six fraction digits, and one space. It stands in front of the
-/// first read and behind every `\n`, so a newline is followed by the time of the
+/// always with six fraction digits, and one space. It comes before the
+/// first read and after every `\n`, so a newline is followed by the time of the
 /// read that brought it, and a stream that ends in `\n` ends in a dangling
 /// prefix. Bytes are decoded as UTF-8 read by read; each maximal invalid part
 /// becomes U+FFFD.
@@ -49,16 +49,16 @@ const USUAL_PREFIX_LEN: usize = "[out]2026-05-02T21:51:23.456789 ".len();
 pub struct Stamper {
     /// Label, time and space, as of the newest read.
     prefix: Vec<u8>,
-    /// How much of `prefix` is the label.
+    /// The length of the label in `prefix`.
     label_len: usize,
     /// The whole second that `prefix` shows.
     second: Option<PrimitiveDateTime>,
-    /// Whether the stream has brought anything yet.
+    /// Tells if the stream has brought anything yet.
     started: bool,
 }
 
 impl Stamper {
-    /// A stamper for one stream; `label` is put down as it is, usually `[out]`
+    /// Makes a stamper for one stream; `label` is written as it is, usually `[out]`
     /// or `[err]`.
     #[must_use]
     pub fn new(label: &str) -> Stamper {
@@ -75,8 +75,8 @@ impl Stamper {
     /// `read` is what one read of the stream returned and `at` the local time
     /// when it did, used to the microsecond. An empty `read` adds nothing.
     ///
-    /// Allocates only where `out` has to grow: at worst each byte of `read` is a
-    /// newline and brings a prefix along.
+    /// Allocates only if `out` has to grow: at worst each byte of `read` is a newline and
+    /// brings a prefix.
     pub fn stamp(&mut self, read: &[u8], at: PrimitiveDateTime, out: &mut Vec<u8>) {
         if read.is_empty() {
             return;
@@ -122,8 +122,7 @@ impl Stamper {
     }
 
     /// Takes the valid text that `read` begins with and the invalid part after it,
-    /// which goes to the end of the read where it has no length: a character cut
-    /// short. Returns the rest.
+    /// which goes to the end of the read if it has no length: a character that was cut. Returns the rest.
     fn stamp_part<'r>(
         &self,
         read: &'r [u8],
@@ -166,7 +165,7 @@ impl Stamper {
     }
 }
 
-/// Whether a byte can only be inside of a character of UTF-8, never its first.
+/// Tells if a byte can only be inside a character of UTF-8, never its first.
 fn is_continuation(byte: u8) -> bool {
     byte & 0xc0 == 0x80
 }
@@ -199,7 +198,8 @@ pub fn pieces(read: &[u8], len: usize) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Where to cut: at most at `len`, and not inside of a character, be it invalid.
+/// Finds the place to cut: at most at `len`, and not inside a character, even if it is
+/// invalid.
 fn piece_len(read: &[u8], len: usize) -> usize {
     if read.len() <= len {
         return read.len();
@@ -281,7 +281,7 @@ impl fmt::Display for Iso8601 {
     }
 }
 
-/// Where the time comes from, so that tests can bring their own.
+/// The source of the time. Tests bring their own.
 pub trait Clock {
     /// The time in UTC.
     fn utc(&self) -> OffsetDateTime;
@@ -317,7 +317,7 @@ pub struct LocalZone {
 }
 
 impl LocalZone {
-    /// The local time at `utc`; UTC itself where libc has no answer.
+    /// The local time at `utc`; UTC itself if libc has no answer.
     #[must_use]
     pub fn local(&self, utc: OffsetDateTime) -> PrimitiveDateTime {
         let unix_time = utc.unix_timestamp();

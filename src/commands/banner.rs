@@ -1,4 +1,4 @@
-//! What a run was asked to do: the banner, byte for byte as the reference prints it
+//! The banner of a run, byte for byte as the reference prints it
 //! (contract §7.1), and the first line on stderr (§12).
 
 use crate::output::log_name;

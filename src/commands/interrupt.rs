@@ -89,7 +89,7 @@ struct One<'a> {
     cmd: &'a [String],
     /// The path of its flag.
     flag: &'a str,
-    /// What else there is to a reboot.
+    /// The files of a reboot, if it is one.
     reboot: Option<Reboot<'a>>,
     context: ExecContext<'a>,
     state: &'a State<'a>,

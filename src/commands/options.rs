@@ -1,4 +1,4 @@
-//! What the operator's forms of the command line ask for (contract §7).
+//! The options of the operator's forms of the command line (contract §7).
 
 use crate::package::{Interrupt, Mode};
 

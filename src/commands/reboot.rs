@@ -40,18 +40,18 @@ use crate::system::cancel::Cancellation;
 /// The kernel's name for this boot of the node. A container sees the node's.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// What reboots are watched with.
+/// The means to watch a reboot.
 #[derive(Clone, Debug)]
 pub struct Watch<'a> {
     /// The agent's own root, for the boot id.
     pub own_root: &'a Root,
-    /// How long a reboot is waited for (`SKYHOOK_AGENT_REBOOT_TIMEOUT`).
+    /// The time for which a reboot is waited for (`SKYHOOK_AGENT_REBOOT_TIMEOUT`).
     pub timeout: Duration,
-    /// What ends the wait: the shutdown sends SIGTERM.
+    /// The signals that end the wait: the shutdown sends SIGTERM.
     pub cancellation: Rc<Cancellation>,
 }
 
-/// How far a reboot has come.
+/// The progress of a reboot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     /// It has not been asked for.

@@ -79,7 +79,7 @@ pub fn was_started(control_file: &File) -> bool {
 /// The modification time of a control file whose command has been started.
 const STARTED: SystemTime = SystemTime::UNIX_EPOCH;
 
-/// That of one whose command could not be started.
+/// The modification time of one whose command could not be started.
 fn not_started() -> SystemTime {
     STARTED + Duration::from_secs(1)
 }

@@ -28,10 +28,11 @@ pub(super) struct Relay<'a> {
     stream: Stream,
 }
 
-/// When what was stamped is written although more is at hand.
+/// The most stamped bytes that are kept back while more is at hand.
 const FLUSH_THRESHOLD: usize = 128 << 10;
 
-/// How much of a read is stamped at once: all of it unless the limit was raised. It
+/// The most bytes of a read that are stamped at once: all of them unless the limit was
+/// raised. It
 /// bounds what is kept back, since a byte takes up to 33 when it is stamped.
 const PIECE_LEN: usize = 8 << 10;
 
@@ -112,7 +113,7 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// The stamper of the stream whose reads are kept back, and where it puts them.
+    /// The stamper of the stream whose reads are kept back, and its output.
     fn stamper(&mut self) -> (&mut Stamper, &mut Vec<u8>) {
         let stamper = match self.stream {
             Stream::Stdout => &mut self.stdout,

@@ -1,4 +1,4 @@
-//! How one step of a package runs (contract §4).
+//! Running one step of a package (contract §4).
 
 use std::ffi::OsStr;
 use std::fmt;

@@ -24,13 +24,13 @@ use metadata::{Preserve, copy_xattrs, keeps_owner};
 use plan::{DirPlan, plan};
 use source::{Source, replaceable};
 
-/// How a tree is copied.
+/// The options of a copy of a tree.
 #[derive(Clone, Copy)]
 pub struct Copying<'a> {
     /// Tells if the run has been cancelled. It is asked before each file that is written,
     /// and at least after every 64 MiB, when what was written is on disk.
     pub cancelled: &'a dyn Fn() -> bool,
-    /// Whether each file is on disk before it has its name, and the names of all are at
+    /// Tells if each file is on disk before it has its name, and the names of all are at
     /// the end. If not, the caller syncs.
     pub durable: bool,
 }

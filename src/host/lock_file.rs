@@ -1,6 +1,6 @@
 //! Lock files: who has locked the file works alone.
 //!
-//! Whoever can open a file can lock it, and so stop all that wait for it. So a lock
+//! A user who can open a file can lock it, and so stop all that wait for it. So a lock
 //! file can be opened by its owner alone, and no directory is ever locked.
 
 use std::ffi::{OsStr, OsString};
@@ -80,7 +80,7 @@ impl Dir {
     }
 }
 
-/// Tells if a file is one that nobody but this user can open.
+/// Tells if this user alone can open a file.
 fn is_private(stat: &FileStat) -> bool {
     let is_file = stat.st_mode & S_IFMT == S_IFREG;
     is_file && stat.st_uid == geteuid().as_raw() && stat.st_mode & 0o077 == 0

@@ -15,7 +15,7 @@ pub(super) struct Mount {
     pub(super) path: PathBuf,
     /// The device's major and minor number.
     pub(super) device: (u64, u64),
-    /// Whether files on it have the device number that the mount has. On btrfs each
+    /// Tells if files on it have the device number that the mount has. On btrfs each
     /// subvolume has another one.
     pub(super) has_one_device: bool,
 }
@@ -34,7 +34,7 @@ pub(super) struct Mounts {
     automounts: Vec<Vec<u8>>,
 }
 
-/// What one line says.
+/// The fields of one line.
 #[derive(Debug)]
 struct Line {
     path: Vec<u8>,
@@ -43,7 +43,7 @@ struct Line {
     is_read_only: bool,
 }
 
-/// What a file system is to a sync.
+/// The kind of a file system, as far as a sync is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
     /// It keeps files on a disk of this node.
@@ -52,7 +52,7 @@ enum Class {
     Overlay,
     /// Nothing on it outlives a power cut, and nothing on it can hang.
     Harmless,
-    /// What is mounted on it may be synced, and what is below it is not looked at.
+    /// A file system mounted on it may be synced. What is below it is not looked at.
     Automount,
     /// It may hang: the network, a process (FUSE), or unknown.
     MayHang,

@@ -18,7 +18,7 @@ pub struct Staging<'r> {
     root: &'r Root,
     /// The directory that it is in.
     above: Dir,
-    /// Where it is, until it gets its name.
+    /// Its path, until it gets its name.
     path: PathBuf,
     /// Its temporary name; none once it has its own.
     name: Option<OsString>,
@@ -66,7 +66,7 @@ impl Root {
 }
 
 impl Staging<'_> {
-    /// Where the directory is inside the root, until it gets its name.
+    /// The path of the directory inside the root, until it gets its name.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path

@@ -1,4 +1,4 @@
-//! What has no name yet, or only a temporary one.
+//! Files that have no name yet, or only a temporary one.
 //!
 //! A file is written without a name if the file system allows (O_TMPFILE), else under
 //! a temporary one. A file or a directory with a temporary name is locked as long as
@@ -23,7 +23,7 @@ use crate::system::sys;
 const PREFIX: &[u8] = b".skyhook-agent-";
 const SUFFIX: &[u8] = b".tmp";
 
-/// How often a name is tried: others are taken, or a rival that tidies up was faster.
+/// The number of names that are tried: others are taken, or a rival that tidies up was faster.
 const TRIES: u32 = 1000;
 
 const OPEN_DIR: OFlag = OFlag::O_RDONLY

@@ -118,7 +118,7 @@ fn no_path_leads_out() {
         assert!(dir.path().join("root/new/x").is_dir());
         fs::remove_dir(dir.path().join("root/made")).unwrap();
         fs::remove_dir_all(dir.path().join("root/new")).unwrap();
-        // What the link names is created inside, not where it points from here.
+        // The target of the link is created inside the root.
         root.create_dir_all(Path::new("/../new")).unwrap();
         assert!(dir.path().join("root/new").is_dir());
         fs::remove_dir(dir.path().join("root/new")).unwrap();

@@ -12,7 +12,7 @@ pub struct Console {
     pub stdout: Sink,
     /// The agent's standard error.
     pub stderr: Sink,
-    /// What is said elsewhere if the run fails.
+    /// The failures, which are reported elsewhere too if the run fails.
     pub failures: Failures,
 }
 
@@ -53,7 +53,7 @@ impl Console {
     }
 
     /// Writes one line of the agent's own to stderr: `skyhook-agent: {notice}`.
-    /// What must not be shown, which a path may hold, is escaped, so that it stays one
+    /// Characters that must not be shown, which a path may have, are escaped, so that it stays one
     /// line.
     pub fn notice(&mut self, notice: &str) {
         let line = own_line(notice);

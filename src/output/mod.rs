@@ -1,4 +1,4 @@
-//! Where bytes go: the console, the log files, and the reason of a failure.
+//! The places where bytes go: the console, the log files, and the reason of a failure.
 //!
 //! Promises that what a sink took is written whole and in order, and that a sink
 //! which fails costs nothing but itself (contract §10).

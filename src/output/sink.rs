@@ -64,7 +64,7 @@ impl Sink {
         }
     }
 
-    /// What to say of the loss when no more is to come; `None` where there is none.
+    /// Reports the loss when no more is to come; `None` if there is none.
     #[must_use]
     pub fn loss(&self) -> Option<String> {
         (self.lost > 0).then(|| format!("{} bytes lost on {}", self.lost, self.name))
@@ -72,8 +72,7 @@ impl Sink {
 
     /// Writes all of `bytes`, waiting as long as the other side needs.
     ///
-    /// When the sink fails it is dropped, the rest of `bytes` and all that comes
-    /// later count as [lost](Self::loss), and this one call returns the notice to
+    /// If the sink fails, it is dropped: the rest of `bytes` and all later bytes count as [lost](Self::loss), and this one call returns the notice to
     /// give. No other call returns anything.
     #[must_use = "the notice says what was lost, and is given once"]
     pub fn write(&mut self, bytes: &[u8]) -> Option<String> {
@@ -113,7 +112,7 @@ fn write_all(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<(), (usize, Errno)> {
     Ok(())
 }
 
-/// Waits for a descriptor that somebody who shares it has made non-blocking. It
+/// Waits for a descriptor that another process, which shares it, has made non-blocking. It
 /// is never made blocking again: that would surprise them in turn.
 fn wait_until_writable(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     loop {

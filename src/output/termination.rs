@@ -19,7 +19,7 @@ use crate::text;
 /// The most failures of one run that are described. Of more, the number is told.
 const MOST_FAILURES: usize = 8;
 
-/// What a run has to say of its failure. Steps fail here while the run goes on.
+/// The failures of a run. A check may fail while the run goes on.
 #[derive(Debug, Default)]
 pub struct Failures {
     /// The last lines of the command that runs, or ran last.

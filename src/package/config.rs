@@ -96,7 +96,7 @@ fn missing_checks(config: &Config) -> Vec<Finding> {
         .collect()
 }
 
-/// Tells where the reference looks for a step's check: `a.sh` has `a_check.sh`. The
+/// Names the file that the reference expects as a step's check: `a.sh` has `a_check.sh`. The
 /// last dot counts, even that of a directory.
 fn check_path(path: &str) -> String {
     match path.rsplit_once('.') {

@@ -1,4 +1,4 @@
-//! What a package is: its config.json, its steps, modes and interrupts, as data
+//! Packages as data: config.json, steps, modes and interrupts
 //! (contract §7).
 //!
 //! Promises that a [`Config`] that was read can be run: every problem is found

@@ -1,4 +1,4 @@
-//! What goes into the loop and what comes out.
+//! The options that go into the loop, and the events that come out.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -38,41 +38,41 @@ pub enum Event<'a> {
     /// does its output.
     Cancelled,
     /// The child exited [`Options::held_notice`] ago and these processes keep
-    /// its output open; comes at most once. Empty where /proc does not tell.
+    /// its output open; comes at most once. Empty if /proc does not tell.
     PipesHeldOpen(&'a [PipeWriter]),
     /// The wait for the end of these streams is over: what is still written
     /// there is lost. Comes at most once, right before the run ends.
     GivenUp(&'a [PipeWriter]),
 }
 
-/// How the loop learns of the child's exit.
+/// The way in which the loop learns of the child's exit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Watch {
-    /// By a pidfd; as `Poll` where the kernel has none to give.
+    /// By a pidfd; as `Poll` if the kernel has none to give.
     #[default]
     Pidfd,
     /// By asking every 10 ms.
     Poll,
 }
 
-/// How a run goes.
+/// The options of a run.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The most bytes of one read (`SKYHOOK_AGENT_BUFFER_LIMIT`).
     pub buffer_limit: NonZeroUsize,
-    /// How long after the child's exit [`Event::PipesHeldOpen`] comes.
+    /// The time from the child's exit to [`Event::PipesHeldOpen`].
     pub held_notice: Duration,
-    /// How long after the child's exit the streams are waited for; `None`: until
-    /// they end (`SKYHOOK_AGENT_DRAIN_TIMEOUT`).
+    /// The time after the child's exit for which the streams are waited for; `None`:
+    /// until they end (`SKYHOOK_AGENT_DRAIN_TIMEOUT`).
     pub drain_timeout: Option<Duration>,
-    /// What cancels the run.
+    /// The signals that cancel the run.
     pub cancellation: Option<Rc<Cancellation>>,
-    /// Whether the child leads a process group of its own: a signal to the
-    /// agent's group then passes it by. Not for a child that shall read from a terminal.
+    /// Tells if the child leads a process group of its own: a signal to the agent's
+    /// group does not reach it then. Not for a child that reads from a terminal.
     pub own_group: bool,
-    /// How the child's exit is learnt of.
+    /// The way in which the loop learns of the child's exit.
     pub watch: Watch,
-    /// The orphans that this process has to reap, where it is PID 1.
+    /// The orphans that this process has to reap, if it is PID 1.
     pub orphans: Option<Rc<Orphans>>,
 }
 

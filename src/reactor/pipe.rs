@@ -28,7 +28,7 @@ const PIPE_SIZE: i32 = 128 << 10;
 /// /proc/sys/fs/pipe-max-size, so a larger limit would only cost memory.
 const LARGEST_LIMIT: usize = 1 << 20;
 
-/// Where one system call puts what it reads: room for several reads of the limit's
+/// A buffer for one system call: room for several reads of the limit's
 /// size, one after another.
 ///
 /// A pipe gives all that it holds to one large read, cut here at the limit, as it
@@ -44,7 +44,7 @@ impl Buffer {
     /// A buffer for reads of at most `limit` bytes.
     pub(super) fn new(limit: NonZeroUsize) -> io::Result<Buffer> {
         let limit = limit.get().min(LARGEST_LIMIT);
-        // Whole reads, or the last one would be cut where no limit is.
+        // Whole reads, or the last one would be cut at a place that is not the limit.
         let size = LEAST_READ.next_multiple_of(limit);
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(size)?;
@@ -57,14 +57,14 @@ impl Buffer {
 #[derive(Debug)]
 pub(super) struct Pipe {
     stream: Stream,
-    /// What the loop's events call it.
+    /// Its name in the loop's events.
     pub(super) token: Token,
     /// `None` when the stream has ended.
     receiver: Option<Receiver>,
-    /// Whether a read may bring something: set by any event, taken back only by
+    /// Tells if a read may bring something: set by any event, taken back only by
     /// EAGAIN. epoll tells of each change once.
     pub(super) ready: bool,
-    /// What /proc calls the pipe.
+    /// Its number in /proc.
     pub(super) inode: u64,
 }
 

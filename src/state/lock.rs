@@ -1,6 +1,6 @@
 //! One agent for each package at a time (contract §10): the others wait.
 //!
-//! A lock is a file in the state's directory that its owner alone can open, since whoever
+//! A lock is a file in the state's directory that its owner alone can open, since a user who
 //! can open a file can lock it. The kernel holds the lock, so it ends with the agent,
 //! however that ends. The agent removes the file when it has finished. A file that an agent
 //! which was killed has left is used again.
@@ -17,7 +17,7 @@ use crate::host::{LockFile, Root};
 use crate::stamp::{Clock, Iso8601};
 use crate::system::cancel::Cancellation;
 
-/// How long an agent waits before it says so.
+/// The time that an agent waits before it says so.
 pub const NOTICE_AFTER: Duration = Duration::from_secs(10);
 
 /// The time between the first two looks. Each later one is twice as long, up to
@@ -25,7 +25,7 @@ pub const NOTICE_AFTER: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often the state's directory may vanish at the wrong moment. Other agents can
+/// The number of times that the state's directory may vanish at the wrong moment. Other agents can
 /// remove it only while it is empty.
 const MOST_VANISHED: u32 = 100;
 
@@ -41,13 +41,13 @@ pub struct Held<'r> {
 /// Tells who wants a lock, and how.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
-    /// What this agent does: a mode, or `interrupt`. Others that wait show it.
+    /// The task of this agent: a mode, or `interrupt`. Others that wait show it.
     pub task: &'a str,
     /// The clock for what others show.
     pub clock: &'a dyn Clock,
-    /// What ends the wait.
+    /// The signals that end the wait.
     pub cancellation: &'a Cancellation,
-    /// How long to wait before `on_wait` is called; usually [`NOTICE_AFTER`].
+    /// The time to wait before `on_wait` is called; usually [`NOTICE_AFTER`].
     pub notice_after: Duration,
 }
 
@@ -134,7 +134,7 @@ fn open(
         .map_err(|error| Error::io("lock", root.host_path(&path.join(name)), error))
 }
 
-/// What a holder writes into its lock file, for those that wait.
+/// The note that a holder writes into its lock file, for agents that wait.
 fn note(request: Request<'_>) -> String {
     let utc = request.clock.utc();
     let since = Iso8601(time::PrimitiveDateTime::new(utc.date(), utc.time()));

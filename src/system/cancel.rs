@@ -13,7 +13,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::system::sys;
 
-/// Tells whether a run has been cancelled.
+/// Tells if a run has been cancelled.
 #[derive(Debug)]
 pub struct Cancellation(SignalFd);
 
@@ -26,7 +26,7 @@ impl Cancellation {
     /// are other threads: one that does not block them would get them instead.
     ///
     /// # Errors
-    /// Where the system has no descriptor left.
+    /// If the system has no descriptor left.
     pub fn on_signals(signals: &[Signal]) -> io::Result<Cancellation> {
         let heeded = signals.iter().copied();
         let set: SigSet = heeded.filter(|s| !sys::is_ignored(*s as i32)).collect();
@@ -35,7 +35,7 @@ impl Cancellation {
         Ok(Cancellation(fd))
     }
 
-    /// Whether the run has been cancelled. Once true, always true: nothing is
+    /// Tells if the run has been cancelled. Once true, always true: nothing is
     /// ever read from the descriptor.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {

@@ -24,7 +24,7 @@ pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
 }
 
 /// A child of this process that has exited and waits to be reaped, which it goes
-/// on doing: the process `pid`, or any where that is `None`. `Ok(None)`: no such
+/// on doing: the process `pid`, or any if that is `None`. `Ok(None)`: no such
 /// child has exited yet.
 ///
 /// Not nix's waitid: it turns the signal that ended a child into its `Signal`, which
@@ -32,7 +32,7 @@ pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
 /// That child would never count as having exited.
 ///
 /// # Errors
-/// The kernel's: ECHILD where there is no such child at all.
+/// The kernel's: ECHILD if there is no such child at all.
 pub fn exited_child(pid: Option<u32>) -> io::Result<Option<u32>> {
     let (kind, id) = pid.map_or((libc::P_ALL, 0), |pid| (libc::P_PID, pid));
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
@@ -80,7 +80,7 @@ const XATTR_MAX: usize = 65536;
 /// Lists the names of a file's extended attributes, each with a NUL after it.
 ///
 /// # Errors
-/// The kernel's: EOPNOTSUPP where the file system has none.
+/// The kernel's: EOPNOTSUPP if the file system has none.
 pub fn list_xattrs(fd: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
     // SAFETY: with a size of 0 the call writes nothing.
     let len = unsafe { libc::flistxattr(fd.as_raw_fd(), std::ptr::null_mut(), 0) };
@@ -98,7 +98,7 @@ pub fn list_xattrs(fd: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
 /// Reads one of a file's extended attributes.
 ///
 /// # Errors
-/// The kernel's: ENODATA where there is none of that name.
+/// The kernel's: ENODATA if there is none of that name.
 pub fn get_xattr(fd: BorrowedFd<'_>, name: &CStr) -> io::Result<Vec<u8>> {
     // SAFETY: `name` ends in NUL; with a size of 0 the call writes nothing.
     let len = unsafe { libc::fgetxattr(fd.as_raw_fd(), name.as_ptr(), std::ptr::null_mut(), 0) };
@@ -129,7 +129,7 @@ fn fill(len: isize, read: impl FnOnce(&mut [u8]) -> isize) -> io::Result<Vec<u8>
 /// Sets one of a file's extended attributes.
 ///
 /// # Errors
-/// The kernel's: EOPNOTSUPP where the file system has none, EPERM for want of a
+/// The kernel's: EOPNOTSUPP if the file system has none, EPERM for want of a
 /// privilege.
 pub fn set_xattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> io::Result<()> {
     let start = value.as_ptr().cast();
@@ -141,7 +141,7 @@ pub fn set_xattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> io::Result<()
 }
 
 /// Seconds east of UTC in the local time zone (`TZ`, else /etc/localtime) at
-/// `unix_time`, in seconds since the epoch; `None` where libc has no answer.
+/// `unix_time`, in seconds since the epoch; `None` if libc has no answer.
 ///
 /// The zone is loaded at the first call and kept: later calls touch no file.
 #[must_use]
@@ -175,7 +175,7 @@ pub fn discard_pending(signal: libc::c_int) {
 
 /// Sets up the signals of a process that runs children and writes files.
 ///
-/// SIGCHLD gets its default, whatever the parent did: where it is ignored, the
+/// SIGCHLD gets its default, whatever the parent did: if it is ignored, the
 /// kernel throws exit codes away. SIGXFSZ is ignored, so that a log past a limit
 /// of file size is a write that fails, and not the end of the agent. (SIGPIPE is
 /// ignored by the runtime.)
@@ -184,7 +184,7 @@ pub fn set_up_signals() {
     set_signal(libc::SIGXFSZ, libc::SIG_IGN);
 }
 
-/// Whether this process ignores `signal`, as one started by nohup does SIGHUP.
+/// Tells if this process ignores `signal`, as one started by nohup does SIGHUP.
 #[must_use]
 pub fn is_ignored(signal: libc::c_int) -> bool {
     // SAFETY: `old` is plain data for which all zeroes is a value.
@@ -216,12 +216,12 @@ fn set_signal(signal: libc::c_int, disposition: libc::sighandler_t) {
 }
 
 /// Marks every descriptor above 2 close-on-exec (close_range, Linux 5.11; one
-/// by one from /proc/self/fd where the kernel refuses).
+/// by one from /proc/self/fd if the kernel refuses).
 ///
 /// Nothing is closed before the exec, so no owner is left with a dead descriptor.
 ///
 /// # Errors
-/// Where the kernel has no such call and /proc/self/fd cannot be read.
+/// If the kernel has no such call and /proc/self/fd cannot be read.
 pub fn cloexec_above_stderr() -> io::Result<()> {
     // SAFETY: with CLOSE_RANGE_CLOEXEC the call sets a flag and closes nothing.
     let done = unsafe {

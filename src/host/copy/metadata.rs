@@ -1,4 +1,4 @@
-//! What a copy takes over besides the contents: from its source the mode, the times and
+//! The metadata that a copy takes over: from its source the mode, the times and
 //! the extended attributes, from the file that it replaces the owner.
 
 use std::ffi::{CStr, CString};

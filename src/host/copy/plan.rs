@@ -1,4 +1,4 @@
-//! What there is to copy, found out before anything is written.
+//! The plan of a copy, made before anything is written.
 
 use std::ffi::{OsStr, OsString};
 use std::io;

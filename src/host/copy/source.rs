@@ -153,7 +153,7 @@ impl Source {
         copying: &Copying<'_>,
     ) -> io::Result<Option<CString>> {
         self.copy_contents(file, copying)?;
-        // In a directory of others, whoever made the old file would own root's new one.
+        // In a directory of others, the user who made the old file would own root's new one.
         if let Some(old) = old
             && is_roots_own(dir)?
         {

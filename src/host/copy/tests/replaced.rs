@@ -1,4 +1,4 @@
-//! What becomes of the file that is replaced, and what is left alone.
+//! The files that are replaced, and those that are left alone.
 
 use std::io::Write;
 use std::os::fd::AsFd;
