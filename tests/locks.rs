@@ -17,8 +17,8 @@ use skyhook_agent::state::lock::{Held, Request, take};
 use skyhook_agent::state::{Layout, Lock};
 use skyhook_agent::system::cancel::Cancellation;
 use support::{
-    Node, Running, TestClock, WAITS, after_banner, assert_says, assert_succeeds, files,
-    interrupt_data, names, stderr, stdout,
+    LEAVES_A_MARK, Node, Running, TestClock, WAITS, after_banner, assert_says, assert_succeeds,
+    files, interrupt_data, names, stderr, stdout,
 };
 
 /// The lock that each run of `pkg` takes first.
@@ -384,24 +384,31 @@ fn of_many_that_want_a_lock_one_alone_has_it() {
     assert_eq!(files(dir.path()), [""; 0].map(std::path::PathBuf::from));
 }
 
+/// A reboot that another agent asks for is waited for.
 #[test]
 fn an_interrupt_that_another_agent_has_claimed_is_skipped() {
-    let node = Node::new().command("reboot", "#!/bin/sh\n: > \"$0.ran\"\n");
-    let flag = node.interrupt_flag("node_restart_0");
-    fs::create_dir_all(flag.parent().unwrap()).unwrap();
-    // A link without a target: it is not there when it is looked for, and it is when it
-    // is claimed, as if another agent had come between.
-    symlink("missing", &flag).unwrap();
-    let data = interrupt_data(&json!({ "type": "node_restart" }));
-    let output = node.run("interrupt").arg(data).output().unwrap();
-    assert_succeeds(&output);
-    assert_says(
-        &stdout(&output),
-        &["Skipping interrupt node_restart_0 because "],
-    );
-    assert!(!node.command_has_run("reboot"));
-    assert!(
-        !node.path("log/pkg/1.2.3/interrupts").exists()
-            || names(&node.path("log/pkg/1.2.3/interrupts")).is_empty()
-    );
+    for (command, kind) in [
+        ("service", "restart_all_services"),
+        ("reboot", "node_restart"),
+    ] {
+        let node = Node::new().command(command, LEAVES_A_MARK);
+        let flag = node.interrupt_flag(&format!("{kind}_0"));
+        fs::create_dir_all(flag.parent().unwrap()).unwrap();
+        // A link without a target: it is not there when it is looked for, and it is when
+        // it is claimed, as if another agent had come between.
+        symlink("missing", &flag).unwrap();
+        let data = interrupt_data(&json!({ "type": kind }));
+        let output = node.run("interrupt").arg(data).output().unwrap();
+        if command == "reboot" {
+            assert_eq!(output.status.code(), Some(1));
+            assert_says(&stderr(&output), &["the node has not gone down within 0 s"]);
+        } else {
+            assert_succeeds(&output);
+            let skipped = format!("Skipping interrupt {kind}_0 because ");
+            assert_says(&stdout(&output), &[&skipped]);
+        }
+        assert!(!node.command_has_run(command));
+        let logs = node.path("log/pkg/1.2.3/interrupts");
+        assert!(!logs.exists() || names(&logs).is_empty());
+    }
 }

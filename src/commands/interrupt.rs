@@ -153,6 +153,10 @@ impl One<'_> {
             Ok(true) => {}
             Ok(false) => {
                 ready.discard();
+                // The other agent asks for the reboot now.
+                if self.reboot.is_some() {
+                    return self.await_reboot(runner);
+                }
                 self.skip(runner);
                 return Ok(Outcome::Succeeded);
             }
