@@ -67,7 +67,18 @@ impl<'a> Ready<'a> {
     pub fn run(self, command: &Command<'_>, runner: &mut Runner<'_>) -> Result<End, Error> {
         runner.console().failures.last_lines.clear();
         let own_log = self.claim.as_ref().map(|claim| claim.path.clone());
-        let end = runner.tee(command, self.claim.map_or_else(Logs::none, Logs::from));
+        let (logs, hold) = match self.claim {
+            Some(claim) => {
+                let logs = Logs {
+                    stderr: Sink::file(&err_path(&claim.path), claim.stderr),
+                    stdout: Sink::file(&claim.path, claim.stdout),
+                };
+                (logs, claim.hold)
+            }
+            None => (Logs::none(), None),
+        };
+        let end = runner.tee(command, logs);
+        drop(hold);
         // Also if the command could not be started, time after time, or if a full
         // disk prevented the new log. Only in that case a failure is not reported.
         if let Some(dir) = self.context.log_dir
@@ -77,14 +88,5 @@ impl<'a> Ready<'a> {
             runner.console().notice(&error.to_string());
         }
         end
-    }
-}
-
-impl From<Claim> for Logs {
-    fn from(claim: Claim) -> Logs {
-        Logs {
-            stderr: Sink::file(&err_path(&claim.path), claim.stderr),
-            stdout: Sink::file(&claim.path, claim.stdout),
-        }
     }
 }

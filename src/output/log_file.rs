@@ -56,8 +56,14 @@ pub struct Claim {
     pub stderr: File,
     /// The path of `stdout` outside the root; [`err_path`] gives that of `stderr`.
     pub path: PathBuf,
+    /// Keeps other runs from removing the log; `None` if it cannot be locked.
+    pub hold: Option<Hold>,
     dir: Rc<Dir>,
 }
+
+/// The mark of a log that a live run writes. Dropping it takes it off.
+#[derive(Debug)]
+pub struct Hold(File);
 
 impl<'a> LogDir<'a> {
     /// Takes the log directory at `path` inside `root`, as
@@ -96,6 +102,7 @@ impl<'a> LogDir<'a> {
                 Ok((stdout, stderr)) => {
                     listing.add(step, name, time);
                     return Ok(Claim {
+                        hold: Hold::of(&stdout),
                         stdout,
                         stderr,
                         path: host_path,
@@ -249,9 +256,6 @@ fn create_both(dir: &Dir, log: &OsStr) -> io::Result<(File, File)> {
         Ok(stderr) => {
             append(&stdout)?;
             append(&stderr)?;
-            // Without the lock another run may remove the log too early. That is no
-            // reason not to write it.
-            let _ = hold(&stdout);
             Ok((stdout, stderr))
         }
         Err(error) => {
@@ -267,12 +271,25 @@ fn append(file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Marks a log as that of a live run, until the file is closed.
-///
-/// With a write lock, for which a process must be able to write to the file: a user who
-/// can only read logs cannot keep them from being removed.
-fn hold(log: &File) -> nix::Result<()> {
-    fcntl(log, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK))).map(drop)
+impl Hold {
+    /// Marks a log as that of a live run. Without the mark another run may remove the log
+    /// too early. That is no reason not to write it.
+    ///
+    /// A write lock needs a descriptor that can write: a user who can only read logs cannot
+    /// keep them from being removed.
+    fn of(log: &File) -> Option<Hold> {
+        let log = log.try_clone().ok()?;
+        fcntl(&log, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK))).ok()?;
+        Some(Hold(log))
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // Not only by closing it: a process that is just being started has a copy of the
+        // descriptor. If this fails, that copy is closed a moment later.
+        let _ = fcntl(&self.0, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_UNLCK)));
+    }
 }
 
 /// Tells if a live run holds a log.
