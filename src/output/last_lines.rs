@@ -48,6 +48,11 @@ impl LastLines {
             push(&mut self.whole, open);
             open.clear();
             rest = after.get(1..).unwrap_or_default();
+            // The whole lines after it are one copy, unless one may have to be cut.
+            if let Some(last) = memchr::memrchr(b'\n', rest).filter(|last| *last <= MOST_BYTES) {
+                push(&mut self.whole, rest.get(..last).unwrap_or_default());
+                rest = rest.get(last + 1..).unwrap_or_default();
+            }
         }
         extend(open, rest);
     }
