@@ -135,7 +135,7 @@ fn two_resources_with_one_package_run_one_at_a_time() {
     assert_says(&stdout(&output), &["Skipping a.sh because "]);
 }
 
-/// Nobody reads the output of the first package's run, which prints without end.
+/// No process reads the output of the first package's run, which prints without end.
 #[test]
 fn a_stuck_reader_of_one_package_s_log_does_not_stop_another() {
     let node = Node::new().step("a.sh", "#!/bin/sh\necho ready\nexec yes\n");

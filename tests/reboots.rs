@@ -327,7 +327,7 @@ fn another_boot_id_of_the_kernel_is_another_boot() {
     assert!(!node.boot_note().exists());
 }
 
-/// Without a boot id, nobody could tell later if the node has rebooted.
+/// Without a boot id, no later start could tell if the node has rebooted.
 #[test]
 fn without_a_boot_id_nothing_is_asked_for_and_a_line_says_why() {
     for id in ["", "no id\n"] {

@@ -85,7 +85,7 @@ fn a_reader_that_leaves_costs_its_pipe_alone() {
     assert!(notices[0].contains("cannot write to stdout: Broken pipe"));
 }
 
-/// Somebody else who shares stdout may have made it non-blocking, as node.js
+/// Another process that shares stdout may have made it non-blocking, as node.js
 /// does; the agent waits then, and leaves the flag alone.
 #[test]
 fn a_non_blocking_stdout_with_a_slow_reader_gets_everything() {
@@ -143,7 +143,7 @@ fn write_logs_false_leaves_no_file() {
 }
 
 /// What the agent itself said on stderr, each line without what stands before
-/// it: it comes right behind a dangling prefix.
+/// it: it comes right after a dangling prefix.
 fn agents_lines(stderr: &str) -> Vec<&str> {
     stderr
         .lines()

@@ -79,7 +79,7 @@ fn the_verdict_is_printed_unstamped_after_the_dangling_prefix() {
     );
     assert!(
         fixture.text("stdout").contains(" SUCEEDED: a.sh"),
-        "behind the prefix's space"
+        "after the prefix's space"
     );
     assert_eq!(fixture.text("stderr"), "");
 }

@@ -110,7 +110,7 @@ fn every_local_file_system_below_the_root_is_synced_and_none_that_hangs() {
         crate::support::skip!(Skip::NotPossible("no /dev/fuse"));
     }
     let node = Node::one_step();
-    // Nobody ever answers what the kernel asks of this FUSE mount: every look at it hangs.
+    // No process answers what the kernel asks of this FUSE mount: every look at it hangs.
     let mounts = "cp -L --parents /bin/sh $(ldd /bin/sh | grep -o '/[^ ]*') .
          mkdir boot hangs twice state\n \
         for name in boot twice; do\n \
