@@ -34,7 +34,8 @@ fn main() -> ExitCode {
         Request::Agent(options) => run_agent(&options, &mut console),
         Request::RunStep(options) => {
             let outcome = Settings::from_process().and_then(|settings| {
-                with_process(&settings, &mut console, |process| {
+                let signals = Signals::of_process()?;
+                with_process(&settings, &signals, &mut console, |process| {
                     run_step::run(&options, process)
                 })
             });
@@ -65,9 +66,14 @@ fn run_agent(options: &agent::Options, console: &mut Console) -> u8 {
         Ok(resource) => resource,
         Err(error) => return refuse(&cli::usage(&error.to_string())),
     };
+    // Before the first line: a process that has read that line may cancel the run.
+    let signals = match Signals::of_process() {
+        Ok(signals) => signals,
+        Err(error) => return end_agent(&agent, Err(error), console),
+    };
     let run = banner::name_of_run(options, &resource);
     console.introduce(&format!("{agent}: {run}"));
-    let outcome = with_process(&settings, console, |process| {
+    let outcome = with_process(&settings, &signals, console, |process| {
         agent::run(options, &resource, process)
     });
     end_agent(&run, outcome, console)
@@ -117,12 +123,13 @@ fn code_of(outcome: Result<Outcome, Error>, console: &mut Console) -> u8 {
 /// Gives a command the parts of this process that it uses.
 fn with_process(
     settings: &Settings,
+    signals: &Signals,
     console: &mut Console,
     command: impl FnOnce(&mut Process<'_>) -> Result<Outcome, Error>,
 ) -> Result<Outcome, Error> {
     command(&mut Process {
         settings,
-        signals: &Signals::of_process()?,
+        signals,
         clock: &SystemClock::default(),
         chroot_exec: Path::new(tee::SELF),
         own_root: &Root::open(Path::new("/"))?,
