@@ -5,10 +5,29 @@
 
 use std::io;
 
-use crate::exec::tee::Logs;
-use crate::output::Console;
+use crate::output::{Console, Sink};
 use crate::reactor::Stream;
 use crate::stamp::{self, Clock, Stamper};
+
+/// The logs of a command. They are open before it starts.
+#[derive(Debug)]
+pub struct Logs {
+    /// For its standard output.
+    pub stdout: Sink,
+    /// For its standard error.
+    pub stderr: Sink,
+}
+
+impl Logs {
+    /// Has no log files.
+    #[must_use]
+    pub fn none() -> Logs {
+        Logs {
+            stdout: Sink::nowhere(),
+            stderr: Sink::nowhere(),
+        }
+    }
+}
 
 /// Stamps reads and writes them to their two sinks.
 ///

@@ -12,8 +12,9 @@ use tempfile::NamedTempFile;
 
 use crate::error::Error;
 use crate::exec::chroot_exec::{self, Control};
+pub use crate::exec::relay::Logs;
 use crate::exec::relay::Relay;
-use crate::output::{Console, Sink};
+use crate::output::Console;
 use crate::reactor::{self, Event, Reactor};
 use crate::stamp::Clock;
 use crate::system::exit;
@@ -69,26 +70,6 @@ impl End {
     pub fn code(self) -> i32 {
         match self {
             End::Ran { code } | End::NotStarted { code } => code,
-        }
-    }
-}
-
-/// The logs of a command. They are open before it starts.
-#[derive(Debug)]
-pub struct Logs {
-    /// For its standard output.
-    pub stdout: Sink,
-    /// For its standard error.
-    pub stderr: Sink,
-}
-
-impl Logs {
-    /// Has no log files.
-    #[must_use]
-    pub fn none() -> Logs {
-        Logs {
-            stdout: Sink::nowhere(),
-            stderr: Sink::nowhere(),
         }
     }
 }
