@@ -31,25 +31,22 @@ pub fn run(
     resource: &ResourceId,
     process: &mut Process<'_>,
 ) -> Result<Outcome, Error> {
-    let settings = process.settings;
     if let Task::Unknown(name) = &options.task {
         // Nothing is touched, the resolver's configuration included.
-        let banner = banner::lines(options, settings, resource).join("\n");
-        process.console.print(&banner);
+        print_banner(options, resource, process);
         let known = Mode::ALL.map(Mode::name).join(",");
         process.console.notice(&format!(
             "this version has no mode {name}, only {known}: nothing to do"
         ));
         return Ok(Outcome::Succeeded);
     }
+    let settings = process.settings;
     let root = Root::open(Path::new(&options.root_mount))?;
     if settings.copy_resolv {
         let resolv_conf = Path::new("/etc/resolv.conf");
         copy_file(process.own_root, resolv_conf, &root, resolv_conf)?;
     }
-    process
-        .console
-        .print(&banner::lines(options, settings, resource).join("\n"));
+    print_banner(options, resource, process);
     let run = Run {
         options,
         settings,
@@ -93,6 +90,11 @@ pub fn run(
             run.steps(*mode, config, process)
         }
     }
+}
+
+fn print_banner(options: &Options, resource: &ResourceId, process: &mut Process<'_>) {
+    let lines = banner::lines(options, process.settings, resource);
+    process.console.print(&lines.join("\n"));
 }
 
 /// A run on a host.
