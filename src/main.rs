@@ -1,5 +1,14 @@
 //! Parse, run, exit code.
 
+#![deny(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
+
 use std::mem;
 use std::path::Path;
 use std::process::ExitCode;
