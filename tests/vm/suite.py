@@ -1,0 +1,90 @@
+"""Runs tests and counts them: one line a test, with its time.
+
+Promises: a failed test does not end the others. Tests may run in parallel.
+"""
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from downloads import Cache, Missing, need
+from machine import MachineError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class Failure(Exception):
+    """Something is not as it was expected to be."""
+
+
+@dataclass
+class Suite:
+    """One run of test-vm."""
+
+    cache: Cache
+    # A directory for anything, removed at the end.
+    work: Path
+    # The options of the command line that parts have.
+    options: "Options"
+    passed: int = 0
+    failed: int = 0
+    binaries: dict[str, Path] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def test(self, name: str, check: Callable[[], str | None]) -> bool:
+        """Runs one test. What it returns is printed behind its name."""
+        start = time.monotonic()
+        why = note = None
+        try:
+            note = check()
+        except (Failure, MachineError, Missing) as error:
+            why = str(error)
+        line = f"{name} ({time.monotonic() - start:.1f} s)" + (f": {note}" if note else "")
+        with self.lock:
+            if why is None:
+                self.passed += 1
+                print(f"ok: {line}", flush=True)
+            else:
+                self.failed += 1
+                print(f"FAILED: {line}", flush=True)
+                print("    | " + why.replace("\n", "\n    | "), flush=True)
+        return why is None
+
+    def agent(self, arch: str = "amd64") -> Path:
+        """Returns the static binary as it is in the image, built once.
+
+        SKYHOOK_TEST_VM_AGENT names another one.
+        """
+        if named := os.environ.get("SKYHOOK_TEST_VM_AGENT"):
+            return Path(named)
+        if arch not in self.binaries:
+            need("cargo")
+            rootfs = self.work / f"rootfs-{arch}"
+            command = [str(REPOSITORY / "scripts/build-image"), "--rootfs", str(rootfs)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
+            if done.returncode != 0:
+                raise Missing(f"{' '.join(command)}: failed:\n{done.stderr}")
+            self.binaries[arch] = Path(
+                shutil.copy(rootfs / "skyhook-agent", self.work / f"skyhook-agent-{arch}")
+            )
+        return self.binaries[arch]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says, for the parts."""
+
+    seed: int
+    cuts: int
+    life: int | None
+
+
+def expect(is_true: bool, what: str) -> None:
+    """Fails the test, if something is not true."""
+    if not is_true:
+        raise Failure(what)
