@@ -3,6 +3,7 @@
 set -eu
 
 echo "⚠ this is a sample: nothing on this node is changed" >&2
+# shellcheck disable=SC3045 # every shell of Linux knows -n
 limit=$(ulimit -n)
 if [ "$limit" != unlimited ] && [ "$limit" -lt 65536 ]; then
     echo "⚠ only $limit open files allowed, 65536 are better" >&2
