@@ -102,6 +102,12 @@ fn is_for_clap(first: Option<&str>) -> bool {
     first.is_none_or(|first| first.starts_with('-') || commands().any(|command| command == first))
 }
 
+/// The definition of the command line, for man pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// The names of all commands.
 fn commands() -> impl Iterator<Item = String> {
     let names: Vec<String> = Cli::command()
