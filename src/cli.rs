@@ -163,7 +163,7 @@ const PROGRAM: &str = env!("CARGO_PKG_NAME");
 const HELP: &str = "help";
 
 /// The version: of the crate, and of the source that it was built from, if the build
-/// was told its commit (`SKYHOOK_AGENT_COMMIT`): `0.1.0 (1f0c2ab)`.
+/// was told its commit (`SKYHOOK_AGENT_COMMIT`): `0.2.0 (1f0c2ab)`.
 #[must_use]
 pub fn version() -> &'static str {
     static VERSION: OnceLock<String> = OnceLock::new();
