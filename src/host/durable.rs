@@ -23,39 +23,32 @@ const SUBDIRECTORY: OFlag = OFlag::O_PATH
     .union(OFlag::O_NOFOLLOW)
     .union(OFlag::O_CLOEXEC);
 
+/// The mode of a new file, before the umask.
+const NEW: Mode = Mode::from_bits_truncate(0o666);
+
 impl Dir {
     /// Writes a whole file durably. A regular file that is replaced leaves its mode and
     /// owner to the new one; a link is replaced itself.
     ///
-    /// Until the file is whole it has no name, or the name `temporary` if the file
-    /// system has no unnamed files. The caller makes sure that no other process uses
-    /// that name. A file that an agent which was killed has left there is removed.
+    /// Until the file is whole and on disk it has the name `temporary`. The caller makes
+    /// sure that no other process uses that name. A file that an agent which was killed has
+    /// left there is removed.
     ///
     /// # Errors
     /// The system's. The file is old or new then, and may not be durable.
     pub fn write_whole(&self, name: &OsStr, content: &[u8], temporary: &OsStr) -> io::Result<()> {
         let old = self.stat(name)?;
-        let (file, is_unnamed) = self.create(temporary)?;
-        let written = fill(file, content, old.as_ref()).and_then(|file| {
-            if is_unnamed {
-                if old.is_none() && give_name(&file, self, name)? {
-                    return Ok(());
-                }
-                // The old file is replaced in one step, which needs a name.
-                self.remove(temporary)?;
-                if !give_name(&file, self, temporary)? {
-                    return Err(Errno::EEXIST.into());
-                }
-            }
-            Ok(renameat(&self.0, temporary, &self.0, name)?)
-        });
+        let file = self.create(temporary)?;
+        let written = fill(&file, content, old.as_ref())
+            .and_then(|()| Ok(renameat(&self.0, temporary, &self.0, name)?));
         self.or_remove(temporary, written)?;
         self.sync()
     }
 
     /// Creates a whole file durably, if nothing has the name yet. Returns `false` if
-    /// something has it, also if it is a link without a target. `temporary` is as in
-    /// [`write_whole`](Self::write_whole).
+    /// something has it, also if it is a link without a target. Of all who try at once,
+    /// one creates it. `temporary` is as in [`write_whole`](Self::write_whole), and is used
+    /// only if the file system or /proc knows no files without a name.
     ///
     /// # Errors
     /// The system's. The file is whole or missing then, and may not be durable.
@@ -65,36 +58,41 @@ impl Dir {
         content: &[u8],
         temporary: &OsStr,
     ) -> io::Result<bool> {
-        let (file, is_unnamed) = self.create(temporary)?;
-        let created = fill(file, content, None).and_then(|file| {
-            if is_unnamed {
-                return give_name(&file, self, name);
-            }
-            let linked = linkat(&self.0, temporary, &self.0, name, AtFlags::empty());
-            self.remove(temporary)?;
-            is_new(linked)
-        });
-        let is_created = self.or_remove(temporary, created)?;
+        let is_created = if let Some(file) = self.create_unnamed() {
+            fill(&file, content, None)?;
+            // Only a file with a name is sure to be on disk (see `create`).
+            give_name(&file, self, name)? && file.sync_all().map(|()| true)?
+        } else {
+            let file = self.create(temporary)?;
+            let created = fill(&file, content, None).and_then(|()| {
+                let linked = linkat(&self.0, temporary, &self.0, name, AtFlags::empty());
+                self.remove(temporary)?;
+                is_new(linked)
+            });
+            self.or_remove(temporary, created)?
+        };
         if is_created {
             self.sync()?;
         }
         Ok(is_created)
     }
 
-    /// Creates an empty file to be written: without a name if the file system and
-    /// /proc allow it, else as `temporary`. Tells if it has no name.
-    fn create(&self, temporary: &OsStr) -> io::Result<(File, bool)> {
-        let mode = Mode::from_bits_truncate(0o666);
-        let write = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-        if let Ok(fd) = openat(&self.0, ".", write | OFlag::O_TMPFILE, mode)
-            && proc_path(&fd).exists()
-        {
-            return Ok((File::from(fd), true));
-        }
+    /// Creates an empty file to be written.
+    ///
+    /// It has a name from the start: btrfs brings nothing of a file without a name
+    /// (O_TMPFILE) to disk when it is synced. It could get its name on disk before its
+    /// contents, since another agent may sync the directory at any moment.
+    fn create(&self, temporary: &OsStr) -> io::Result<File> {
         self.remove(temporary)?;
-        let exclusive = write | OFlag::O_CREAT | OFlag::O_EXCL;
-        let fd = openat(&self.0, temporary, exclusive, mode)?;
-        Ok((File::from(fd), false))
+        let exclusive = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+        Ok(File::from(openat(&self.0, temporary, exclusive, NEW)?))
+    }
+
+    /// Creates an empty file without a name, if the file system and /proc allow it.
+    fn create_unnamed(&self) -> Option<File> {
+        let flags = OFlag::O_WRONLY | OFlag::O_TMPFILE | OFlag::O_CLOEXEC;
+        let fd = openat(&self.0, ".", flags, NEW).ok()?;
+        proc_path(&fd).exists().then(|| File::from(fd))
     }
 
     /// Removes `temporary` if the writing has failed.
@@ -197,11 +195,11 @@ impl Root {
 
 /// Writes a new file's content, gives it the mode and the owner of a regular file that
 /// it replaces, and makes it durable.
-fn fill(mut file: File, content: &[u8], old: Option<&FileStat>) -> io::Result<File> {
+fn fill(mut file: &File, content: &[u8], old: Option<&FileStat>) -> io::Result<()> {
     if let Some(old) = old.filter(|old| old.st_mode & S_IFMT == S_IFREG) {
-        let new = fstat(&file)?;
+        let new = fstat(file)?;
         if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid) {
-            match fchown(&file, Some(old.st_uid), Some(old.st_gid)) {
+            match fchown(file, Some(old.st_uid), Some(old.st_gid)) {
                 // An ordinary user can give no file away. It is that user's own then.
                 Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
                 _ => {}
@@ -211,8 +209,7 @@ fn fill(mut file: File, content: &[u8], old: Option<&FileStat>) -> io::Result<Fi
         file.set_permissions(Permissions::from_mode(old.st_mode & 0o7777))?;
     }
     file.write_all(content)?;
-    file.sync_all()?;
-    Ok(file)
+    file.sync_all()
 }
 
 /// Gives an unnamed file its name. Returns `false` if the name is taken.

@@ -1,7 +1,9 @@
 //! Files that have no name yet, or only a temporary one.
 //!
 //! A file is written without a name if the file system allows (O_TMPFILE), else under
-//! a temporary one. A file or a directory with a temporary name is locked as long as
+//! a temporary one. It is synced under a temporary one in any case: btrfs brings nothing of
+//! a file without a name to disk, so that the name that it gets later would be on disk
+//! before its contents. A file or a directory with a temporary name is locked as long as
 //! its maker lives. So what a killed run has left is known: nothing holds its lock.
 
 use std::ffi::{OsStr, OsString};
@@ -134,29 +136,25 @@ impl<'d> Temporary<'d> {
         }
     }
 
-    /// Gives the file its name, and replaces the file or link that has it.
+    /// Gives the file its name, and replaces the file or link that has it. If it is to be
+    /// durable, it is on disk before it has the name.
     ///
     /// # Errors
     /// [`Unlinkable`](Refused::Unlinkable) if a file without a name cannot get one
     /// here: a file with a temporary name can.
-    pub(super) fn publish(mut self, name: &OsStr, replaces: bool) -> Result<(), Refused> {
-        if self.name.is_none() {
-            if !replaces {
-                match self.link(name) {
-                    // Another process has made it at this moment.
-                    Err(Errno::EEXIST) => {}
-                    Err(_) => return Err(Refused::Unlinkable),
-                    Ok(()) => return Ok(()),
-                }
-            }
+    pub(super) fn publish(mut self, name: &OsStr, durable: bool) -> Result<(), Refused> {
+        let temporary = match self.name.take() {
+            Some(temporary) => temporary,
             // Only rename replaces, and it needs a name.
-            let linked = make(|name| Ok(self.link(name)?));
-            let (temporary, ()) = linked.map_err(|_| Refused::Unlinkable)?;
-            self.name = Some(temporary);
-        }
-        let Some(temporary) = &self.name else {
-            return Err(Refused::Unlinkable);
+            None => {
+                let linked = make(|name| Ok(self.link(name)?));
+                linked.map_err(|_| Refused::Unlinkable)?.0
+            }
         };
+        let temporary = &*self.name.insert(temporary);
+        if durable {
+            self.file.sync_all().map_err(Refused::Unsynced)?;
+        }
         self.dir
             .rename_at(temporary, self.dir, name)
             .map_err(Refused::By)?;
@@ -190,6 +188,8 @@ pub(super) enum Refused {
     Unlinkable,
     /// The system refused the name.
     By(Errno),
+    /// The system could not bring the file to disk.
+    Unsynced(io::Error),
 }
 
 impl From<Refused> for io::Error {
@@ -197,6 +197,7 @@ impl From<Refused> for io::Error {
         match refused {
             Refused::Unlinkable => io::Error::other("a new file cannot get a name here"),
             Refused::By(error) => error.into(),
+            Refused::Unsynced(error) => error,
         }
     }
 }

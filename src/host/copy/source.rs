@@ -75,7 +75,7 @@ impl Source {
             let new = Temporary::create(dir, kind)?;
             kind = new.kind();
             let refused = self.write(preserve, dir, old_file.as_ref(), new.file(), copying)?;
-            match new.publish(name, old.is_some()) {
+            match new.publish(name, copying.durable) {
                 Ok(()) => return Ok(refused),
                 Err(Refused::Unlinkable) if kind == Kind::Unnamed => kind = Kind::Named,
                 // A mount point, as resolv.conf is in a container, can only be rewritten.
@@ -159,11 +159,7 @@ impl Source {
         {
             hand_over(file, old)?;
         }
-        let refused = self.copy_metadata(preserve, old, file)?;
-        if copying.durable {
-            file.sync_all()?;
-        }
-        Ok(refused)
+        self.copy_metadata(preserve, old, file)
     }
 
     fn copy_metadata(

@@ -44,7 +44,7 @@ fn a_file_has_its_name_only_when_it_is_published_and_none_but_its_owner_reads_it
             new.file().write_all(b"new").unwrap();
             let temporary = usize::from(kind == Kind::Named);
             assert_eq!(names(temp.path()).len(), old.len() + temporary);
-            new.publish(OsStr::new("file"), replaces).unwrap();
+            new.publish(OsStr::new("file"), true).unwrap();
             assert_eq!(names(temp.path()), ["file"]);
             assert_eq!(fs::read(temp.path().join("file")).unwrap(), b"new");
         }
@@ -65,7 +65,7 @@ fn a_file_that_is_there_unexpectedly_is_replaced() {
         // A directory is not, and nothing is left.
         fs::create_dir(temp.path().join("dir")).unwrap();
         let new = Temporary::create(&dir, kind).unwrap();
-        let refused = new.publish(OsStr::new("dir"), true).unwrap_err();
+        let refused = new.publish(OsStr::new("dir"), false).unwrap_err();
         assert!(matches!(refused, Refused::By(Errno::EISDIR)), "{refused:?}");
         assert_eq!(names(temp.path()), ["dir", "file"]);
     }
