@@ -14,13 +14,12 @@ SIZE = 300 * 1024 * 1024
 
 @dataclass(frozen=True)
 class FileSystem:
-    """A file system: how it is made, what the guest needs for it, how it is mounted."""
+    """A file system: how it is made, what the guest calls it, and the modules it needs."""
 
     name: str
     mkfs: tuple[str, ...]
     kind: str
     modules: tuple[str, ...] = ()
-    options: str = ""
 
 
 FILE_SYSTEMS = {

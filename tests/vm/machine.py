@@ -41,6 +41,7 @@ class Machine:
     # Guards `console` and `has_ended`.
     changed: threading.Condition = field(default_factory=threading.Condition)
     has_ended: bool = False
+    reader: threading.Thread | None = None
 
     def expect(self, pattern: str, seconds: float) -> re.Match[str]:
         """Waits until the console shows the pattern, behind what was matched last."""
@@ -83,6 +84,11 @@ class Machine:
         RUNNING.discard(self)
         return status
 
+    def drained(self) -> None:
+        """Waits until all that a machine has shown before it was cut is in `text`."""
+        if self.process.poll() is not None and self.reader:
+            self.reader.join(10)
+
     def text(self) -> str:
         """Returns all that the console has shown."""
         with self.changed:
@@ -114,6 +120,8 @@ class Machine:
 
 
 RUNNING: set[Machine] = set()
+# Set when all machines are cut for good: threads may still want to start one.
+CLOSED = threading.Event()
 
 
 def start(
@@ -133,6 +141,8 @@ def start(
     MiB, `extra` are arguments of the emulator. If it `reboots`, it really does; else a
     reboot switches it off.
     """
+    if CLOSED.is_set():
+        raise MachineError("no machine starts any more: this process ends")
     command = [*EMULATORS[arch], "-m", str(memory), "-nodefaults", "-display", "none"]
     command += ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
     command += [] if reboots else ["-no-reboot"]
@@ -152,12 +162,16 @@ def start(
     )
     machine = Machine(process)
     RUNNING.add(machine)
-    threading.Thread(target=machine._read, daemon=True).start()
+    if CLOSED.is_set():
+        machine.cut()
+    machine.reader = threading.Thread(target=machine._read, daemon=True)
+    machine.reader.start()
     return machine
 
 
 def cut_all() -> None:
-    """Cuts the power of all machines."""
+    """Cuts the power of all machines. No other one starts."""
+    CLOSED.set()
     for machine in list(RUNNING):
         machine.cut()
 

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from suite import Options, Suite
 # What each part tries. A part is a module here, with a function `run`.
 PARTS = {
     "quick": "boots a machine and applies a package, in less than a minute",
+    "power": "cuts the power during whole lives of packages, on four file systems",
 }
 
 
@@ -44,7 +46,9 @@ def main() -> int:
     """Runs the parts. Returns the exit code."""
     arguments = parse()
     machine.end_with_this_process()
-    options = Options(arguments.seed, arguments.cuts, arguments.life)
+    options = Options(
+        arguments.seed, arguments.cuts, arguments.life, os.environ.get("SKYHOOK_AGENT_SYNC")
+    )
     with tempfile.TemporaryDirectory(prefix="skyhook-test-vm-") as work:
         suite = Suite(cache(), Path(work), options)
         for part in arguments.parts or PARTS:

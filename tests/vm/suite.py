@@ -82,6 +82,8 @@ class Options:
     seed: int
     cuts: int
     life: int | None
+    # SKYHOOK_AGENT_SYNC for the agent, to see that the part `power` can fail.
+    sync: str | None
 
 
 def expect(is_true: bool, what: str) -> None:
