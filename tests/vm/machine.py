@@ -46,13 +46,18 @@ class Machine:
 
     def expect(self, pattern: str, seconds: float) -> re.Match[str]:
         """Waits until the console shows the pattern, behind what was matched last."""
+        found = self.find(pattern, seconds, self.position)
+        self.position = found.end()
+        return found
+
+    def find(self, pattern: str, seconds: float, position: int) -> re.Match[str]:
+        """Waits until the console shows the pattern, from a position on."""
         wanted = re.compile(pattern, re.MULTILINE)
         end = time.monotonic() + seconds
         with self.changed:
             while True:
-                found = wanted.search(self.console, self.position)
+                found = wanted.search(self.console, position)
                 if found:
-                    self.position = found.end()
                     return found
                 left = end - time.monotonic()
                 if self.has_ended:
@@ -151,7 +156,9 @@ def start(
     command += ["-initrd", str(initramfs)] if initramfs else []
     command += ["-append", f"{PARAMETERS[arch]} quiet panic=-1 {append}"]
     for i, disk in enumerate(disks):
-        command += ["-drive", f"file={disk},format=raw,if=none,cache=writeback,id=disk{i}"]
+        # A cut ends the emulator alone: what is in this machine's memory for a file stays.
+        cache = "unsafe" if isinstance(disk, Path) else "writeback"
+        command += ["-drive", f"file={disk},format=raw,if=none,cache={cache},id=disk{i}"]
         command += ["-device", f"virtio-blk-pci,drive=disk{i}"]
     process = subprocess.Popen(
         [*command, *extra],
