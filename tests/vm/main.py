@@ -17,6 +17,7 @@ from suite import Options, Suite
 PARTS = {
     "quick": "boots a machine and applies a package, in less than a minute",
     "power": "cuts the power during whole lives of packages, on four file systems",
+    "systemd": "restarts services and reboots nodes that have systemd; as root",
 }
 
 
@@ -30,7 +31,7 @@ def parse() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help="what to try")
-    parser.add_argument("--seed", type=int, default=1, help="power: chooses the moments")
+    parser.add_argument("--seed", type=int, default=1, help="power, systemd: chooses the moments")
     parser.add_argument("--cuts", type=int, default=200, help="power: how many, at least")
     parser.add_argument("--life", type=int, help="power: this one life of a package alone")
     arguments = parser.parse_args()
