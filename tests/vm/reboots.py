@@ -119,7 +119,7 @@ def delayed(on: Node) -> str:
     on.get("mkdir -p /etc/systemd/logind.conf.d")
     on.get("printf '[Login]\\nInhibitDelayMaxSec=1000\\n' >/etc/systemd/logind.conf.d/test.conf")
     on.get("systemctl restart systemd-logind")
-    lock = on.start("exec systemd-inhibit --what=shutdown --mode=delay sleep 1000")
+    on.start("exec systemd-inhibit --what=shutdown --mode=delay sleep 1000")
     wait_for_lock(on, "delay")
     in_vain(on, on.interrupt(holder, REBOOT, timeout=3), holder)
     # A reboot that is under way cannot be asked for: a failure, and no flag.
