@@ -6,8 +6,18 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 
-use serde_json::Value;
-use support::{Node, files, golden, stderr, stdout};
+use nix::errno::Errno;
+use serde_json::{Value, json};
+use support::{
+    Node, Skip, files, fill_root, golden, interrupt_data, is_root, seccomp, skip, stderr, stdout,
+};
+
+/// The system calls of which docs/operations.md says that the agent can do without them.
+const NEWER: [i64; 3] = [
+    libc::SYS_openat2,
+    libc::SYS_pidfd_open,
+    libc::SYS_close_range,
+];
 
 /// Replaces what differs from run to run in `text` by the goldens' names for it.
 fn normalise(text: &str, node: &Node) -> String {
@@ -40,12 +50,12 @@ fn normalise(text: &str, node: &Node) -> String {
     out
 }
 
-/// Every file that the runs left, by its normalised path. Several files may have the
+/// Every file in these directories, by its normalised path. Several files may have the
 /// same, so that each path has a list of contents.
-fn files_left(node: &Node) -> BTreeMap<String, Vec<String>> {
+fn files_below(node: &Node, directories: &[&str]) -> BTreeMap<String, Vec<String>> {
     let mut found = BTreeMap::<String, Vec<String>>::new();
-    for path in ["state", "log", "tmp"]
-        .into_iter()
+    for path in directories
+        .iter()
         .flat_map(|below| files(&node.path(below)))
     {
         let name = format!("/{}", path.strip_prefix(node.dir.path()).unwrap().display());
@@ -109,11 +119,16 @@ fn assert_case(case: &Value) {
     }
     let expected: BTreeMap<String, Vec<String>> =
         serde_json::from_value(case["files_after"].clone()).unwrap();
-    assert_eq!(files_left(&node), expected, "{name}");
+    let left = files_below(&node, &["state", "log", "tmp"]);
+    assert_eq!(left, expected, "{name}");
 }
 
 #[test]
 fn whole_runs_print_and_leave_what_the_reference_did() {
+    assert_cases();
+}
+
+fn assert_cases() {
     let cases = golden("runs.json");
     assert_eq!(cases.len(), 13);
     std::thread::scope(|scope| {
@@ -121,4 +136,87 @@ fn whole_runs_print_and_leave_what_the_reference_did() {
             scope.spawn(|| assert_case(case));
         }
     });
+}
+
+/// A kernel answers ENOSYS, and some container runtimes EPERM, for what they do not know.
+#[test]
+fn whole_runs_are_the_same_without_newer_system_calls() {
+    for error in [Errno::ENOSYS, Errno::EPERM] {
+        seccomp::with_refused(&NEWER, error, assert_cases);
+    }
+    seccomp::without_unnamed_files(assert_cases);
+}
+
+/// Runs a package's whole life in a root of its own: the package is copied, its files go
+/// over the host's, and its steps enter the root. Returns what was printed and left.
+fn life() -> (Vec<String>, BTreeMap<String, Vec<String>>) {
+    let step = |path: &str| {
+        json!({
+            "name": path, "path": path, "arguments": ["word"], "returncodes": [0],
+            "on_host": true, "idempotence": false, "upgrade_step": false,
+        })
+    };
+    let modes = ["apply", "config", "post-interrupt", "upgrade", "uninstall"];
+    let steps = modes.into_iter().flat_map(|mode| {
+        let check = format!("{mode}-check");
+        [(mode.to_owned(), "do.sh"), (check, "check.sh")]
+    });
+    let steps: BTreeMap<_, _> = steps.map(|(mode, path)| (mode, [step(path)])).collect();
+    let node = Node::from_config(json!({
+        "schema_version": "v1", "package_name": "pkg", "package_version": "1.2.3",
+        "expected_config_files": ["limits"], "modes": steps,
+    }));
+    node.script("do.sh", "#!/bin/sh\necho \"$@\"\necho err >&2\n");
+    node.script(
+        "check.sh",
+        "#!/bin/sh\nread -r file < /etc/pkg/file && echo \"$file\"\n",
+    );
+    let node = node.command("systemctl", "#!/bin/sh\necho \"$@\"\n");
+    fill_root(node.dir.path());
+    for (name, text) in [
+        ("root_dir/etc/pkg/file", "pkg's\n"),
+        ("configmaps/limits", "1\n"),
+    ] {
+        let file = node.path("copy").join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    }
+    fs::rename(node.path("copy"), node.path("data")).unwrap();
+
+    let restart = interrupt_data(&json!({ "type": "service_restart", "services": ["a"] }));
+    let mut printed = Vec::new();
+    for run in [
+        "apply",
+        "apply-check",
+        "config",
+        "config-check",
+        "interrupt",
+        "post-interrupt",
+        "post-interrupt-check",
+        "upgrade",
+        "upgrade-check",
+        "uninstall",
+        "uninstall-check",
+    ] {
+        let mut command = node.in_own_root(run);
+        if run == "interrupt" {
+            command.arg(&restart);
+        }
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{run}: {output:?}");
+        printed.push(normalise(&stdout(&output), &node));
+    }
+    (printed, files_below(&node, &["copy", "etc", "var"]))
+}
+
+#[test]
+fn a_whole_life_in_a_root_of_its_own_is_the_same_without_newer_system_calls() {
+    if !is_root() {
+        skip!(Skip::NotPossible("only root can chroot"));
+    }
+    let expected = life();
+    for error in [Errno::ENOSYS, Errno::EPERM] {
+        assert_eq!(seccomp::with_refused(&NEWER, error, life), expected);
+    }
+    assert_eq!(seccomp::without_unnamed_files(life), expected);
 }

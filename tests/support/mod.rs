@@ -21,6 +21,7 @@ pub mod golden;
 pub mod node;
 pub mod process;
 pub mod running;
+pub mod seccomp;
 pub mod skip;
 pub mod text;
 
