@@ -83,8 +83,9 @@ fn a_held_pipe_costs_no_cpu_time() {
     fixture.tee(&["out x", &format!("hold {fifo}")]);
     let cpu_time = thread_cpu_time() - before;
     assert!(started.elapsed() >= held_for);
-    // Starting a child costs a few milliseconds; spinning, the whole second.
-    assert!(cpu_time < held_for / 5, "{cpu_time:?}");
+    // Starting a child costs a few milliseconds, and some more on an emulated machine;
+    // spinning, the whole second.
+    assert!(cpu_time < held_for / 2, "{cpu_time:?}");
     release.join().unwrap();
 }
 
