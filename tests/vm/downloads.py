@@ -56,6 +56,11 @@ class Kernel:
     image: Path
     modules: Path
 
+    @property
+    def release(self) -> str:
+        """Returns its first two numbers."""
+        return ".".join(self.version.split(".")[:2])
+
     def module_files(self, names: Sequence[str]) -> list[Path]:
         """Returns the files of modules and of all that they need, in the order of insmod.
 
@@ -103,24 +108,27 @@ class Cache:
 
     path: Path
 
-    def kernel(self, arch: str, package: str = "") -> Kernel:
-        """Returns a kernel: the newest cloud kernel, or the one of a package."""
-        found = self.package(package or self.newest_cloud_kernel(arch), arch)
+    def kernel(self, arch: str, release: str = "") -> Kernel:
+        """Returns the newest cloud kernel of this machine's Debian, or of another release."""
+        found = self.package(self.newest_cloud_kernel(arch, release), arch, release)
         images = sorted((found / "boot").glob("vmlinuz-*"))
         if not images:
             raise Missing(f"{found}: expected a kernel in it; remove this directory")
         version = images[-1].name.removeprefix("vmlinuz-")
-        return Kernel(arch, version, images[-1], found / "lib/modules" / version)
+        # Of late, modules are below /usr.
+        (modules,) = found.glob(f"**/lib/modules/{version}")
+        return Kernel(arch, version, images[-1], modules)
 
-    def newest_cloud_kernel(self, arch: str) -> str:
+    def newest_cloud_kernel(self, arch: str, release: str) -> str:
         """Returns the package on which the package of the newest cloud kernel depends.
 
         A kernel that is in the cache stays the newest until the cache is removed.
         """
-        kept = self.path / f"newest-{arch}"
+        kept = self.path / "-".join(filter(None, ["newest", arch, release]))
         if not kept.exists():
             with self.locked():
-                shown = self.apt("apt-cache", "show", f"linux-image-cloud-{arch}:{arch}")
+                package = f"linux-image-cloud-{arch}:{arch}"
+                shown = self.apt("apt-cache", "show", package, release=release)
             found = re.search(r"^Depends: (linux-image-[\w.+-]+)", shown, re.MULTILINE)
             if not found:
                 raise Missing(f"linux-image-cloud-{arch}: expected that apt knows it")
@@ -131,7 +139,7 @@ class Cache:
         """Returns a static busybox."""
         return self.package("busybox-static", arch) / "bin/busybox"
 
-    def package(self, name: str, arch: str) -> Path:
+    def package(self, name: str, arch: str, release: str = "") -> Path:
         """Returns the directory into which a Debian package is unpacked."""
         unpacked = self.path / f"{name}_{arch}"
         if unpacked.exists():
@@ -140,16 +148,23 @@ class Cache:
         with self.locked(), tempfile.TemporaryDirectory(dir=self.path) as work:
             # Another process may have been faster.
             if not unpacked.exists():
-                self.apt("apt-get", "download", f"{name}:{arch}", directory=Path(work))
+                self.apt(
+                    *("apt-get", "download", f"{name}:{arch}"),
+                    directory=Path(work),
+                    release=release,
+                )
                 (archive,) = Path(work).glob("*.deb")
                 target = Path(work) / "unpacked"
                 run("dpkg", "-x", str(archive), str(target))
                 target.rename(unpacked)
         return unpacked
 
-    def apt(self, *command: str, directory: Path | None = None) -> str:
-        """Runs a command of apt with a state of its own. The cache must be locked."""
-        home = self.path / "apt"
+    def apt(self, *command: str, directory: Path | None = None, release: str = "") -> str:
+        """Runs a command of apt with a state of its own. The cache must be locked.
+
+        Its sources are those of this machine, or another release on the same mirror.
+        """
+        home = self.path / "-".join(filter(None, ["apt", release]))
         options = [
             f"Dir::State={home}/state",
             f"Dir::State::status={home}/status",
@@ -159,10 +174,16 @@ class Cache:
             # Apt's own user may not enter the cache.
             f"APT::Sandbox::User={'root' if os.getuid() == 0 else ''}",
         ]
+        if release:
+            options += [f"Dir::Etc::sourcelist={home}/sources.list", "Dir::Etc::sourceparts=-"]
         arguments = [word for option in options for word in ("-o", option)]
         if not (home / "status").exists():
             (home / "state/lists/partial").mkdir(parents=True, exist_ok=True)
             (home / "cache/archives/partial").mkdir(parents=True, exist_ok=True)
+            if release:
+                signed = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
+                _, mirror = debian()
+                write(home / "sources.list", f"deb {signed} {mirror} {release} main\n")
             run("apt-get", *arguments, "update")
             write(home / "status", "")
         return run(command[0], *arguments, *command[1:], directory=directory)
@@ -181,6 +202,19 @@ def cache() -> Cache:
     home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     named = os.environ.get("SKYHOOK_TEST_VM_CACHE")
     return Cache(Path(named or f"{home}/skyhook-agent/test-vm").absolute())
+
+
+def debian() -> tuple[str, str]:
+    """Returns this machine's release of Debian, and where its packages are."""
+    for line in Path("/etc/os-release").read_text().splitlines():
+        if line.startswith("VERSION_CODENAME="):
+            release = line.partition("=")[2].strip('"')
+            found = run(
+                *("apt-get", "indextargets", "--format", "$(REPO_URI)", f"Codename: {release}")
+            )
+            if found:
+                return release, found.splitlines()[0]
+    raise Missing("/etc/os-release: expected a Debian with sources for apt")
 
 
 def run(*command: str, directory: Path | None = None) -> str:

@@ -18,6 +18,8 @@ PARTS = {
     "quick": "boots a machine and applies a package, in less than a minute",
     "power": "cuts the power during whole lives of packages, on four file systems",
     "systemd": "restarts services and reboots nodes that have systemd; as root",
+    "arm64": "all tests on an arm64 node, and a whole life of a package; as root",
+    "kernels": "all tests on an old kernel, a whole life there and on a new one; as root",
 }
 
 

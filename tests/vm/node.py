@@ -27,7 +27,7 @@ STATE = "/etc/skyhook"
 LOGS = "/var/log/skyhook"
 
 # The second disk has the image's root, the packages, and the scripts.
-SIZE = 64 * 1024 * 1024
+SIZE = 256 * 1024 * 1024
 # From the start of the emulator until commands are taken.
 BOOT = 600
 # A command that waits for nothing.
@@ -201,6 +201,19 @@ class Disks:
         )
         node.has_booted()
         return node
+
+
+def boot(suite: Suite, part: str, disks: Disks) -> Node | None:
+    """Tests that a new node boots and that the agent starts on it. Returns it if so."""
+    nodes: list[Node] = []
+    own = copy(disks, Path(tempfile.mkdtemp(dir=suite.work)) / "disks")
+
+    def check() -> str:
+        nodes.append(own.start(memory=1024, processors=2))
+        version = nodes[0].get("/test/image/skyhook-agent --version")
+        return f"{version}, Linux {nodes[0].get('uname -r -m')}"
+
+    return nodes[0] if suite.test(f"{part}: the agent starts", check) else None
 
 
 def prepare(

@@ -57,10 +57,8 @@ class Suite:
     def agent(self, arch: str = "amd64") -> Path:
         """Returns the static binary as it is in the image, built once.
 
-        SKYHOOK_TEST_VM_AGENT names another one.
+        SKYHOOK_TEST_VM_AGENT names another one for amd64.
         """
-        if named := os.environ.get("SKYHOOK_TEST_VM_AGENT"):
-            return Path(named)
         return self.image_root(arch) / "skyhook-agent"
 
     def image_root(self, arch: str = "amd64") -> Path:
@@ -71,14 +69,16 @@ class Suite:
         rootfs = self.work / f"rootfs-{arch}"
         if rootfs.exists():
             return rootfs
-        if named := os.environ.get("SKYHOOK_TEST_VM_AGENT"):
+        named = os.environ.get("SKYHOOK_TEST_VM_AGENT")
+        if named and arch == "amd64":
             for directory in ("root", "dev", "etc", "proc", "sys", "tmp"):
                 (rootfs / directory).mkdir(parents=True)
             (rootfs / "tmp").chmod(0o1777)
             shutil.copy(named, rootfs / "skyhook-agent")
             return rootfs
         need("cargo")
-        command = [str(REPOSITORY / "scripts/build-image"), "--rootfs", str(rootfs)]
+        command = [str(REPOSITORY / "scripts/build-image"), "--arch", arch]
+        command += ["--rootfs", str(rootfs)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
         if done.returncode != 0:
             raise Missing(f"{' '.join(command)}: failed:\n{done.stderr}")
