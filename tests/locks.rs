@@ -16,6 +16,7 @@ use skyhook_agent::host::Root;
 use skyhook_agent::state::lock::{Held, Request, take};
 use skyhook_agent::state::{Layout, Lock};
 use skyhook_agent::system::cancel::Cancellation;
+use support::running::wait_until;
 use support::{
     LEAVES_A_MARK, Node, Running, TestClock, WAITS, after_banner, assert_says, assert_succeeds,
     files, interrupt_data, names, stderr, stdout,
@@ -107,6 +108,9 @@ fn an_agent_that_waits_has_staged_and_laid_over_nothing() {
     for (name, is_staged) in [(RUN, false), (STATE, true)] {
         let held = hold(&node, name);
         let mut run = Running::start(&mut command);
+        if is_staged {
+            wait_until("the package to be staged", || node.path("copy").exists());
+        }
         let_it_run();
         assert!(run.has_not_ended());
         assert_eq!(node.path("copy").exists(), is_staged, "{name}");
@@ -142,7 +146,7 @@ fn a_stuck_reader_of_one_package_s_log_does_not_stop_another() {
     let (mut reader, writer) = std::io::pipe().unwrap();
     let mut stuck = node.run("apply").stdout(writer).spawn().unwrap();
     std::io::Read::read_exact(&mut reader, &mut [0; 100]).unwrap();
-    support::running::wait_until("the step to run", || node.package_logs().exists());
+    wait_until("the step to run", || node.package_logs().exists());
 
     let mut other = Node::one_step().set("package_name", "other".into());
     other = other.set("package_version", "2.0.0".into());
