@@ -1,0 +1,105 @@
+//! The options of `run-step`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use super::help::{EXIT_CODES, VARIABLES};
+use crate::commands::run_step::Options;
+use crate::exec::chroot_exec;
+use crate::package::Mode;
+
+/// The end of `skyhook-agent run-step -h`.
+pub(super) const SHORT_NOTES: &str = "\
+Environment:
+  SKYHOOK_AGENT_BUFFER_LIMIT   most bytes of one read of a step's output [8192]
+  SKYHOOK_AGENT_DRAIN_TIMEOUT  seconds to wait for output after a step's exit
+  SKYHOOK_AGENT_WRITE_LOGS     true: write log files; other values: no [true]
+  SKYHOOK_LOG_DIR              directory for log files [/var/log/skyhook]
+
+Exit codes: 0 success, 1 a step failed or did not run, 2 wrong usage";
+
+const EXAMPLES: &str = "\
+Examples:
+  Run the apply steps of a package on this machine; write logs to ./logs:
+    skyhook-agent run-step --log-dir logs ./my-package
+
+  Run only its step sysctl, then all its checks:
+    skyhook-agent run-step --step sysctl ./my-package
+    skyhook-agent run-step --mode apply-check ./my-package
+
+  Run it in another root, as the agent's container does. This needs root. The
+  package is in /host/var/lib/my-package:
+    skyhook-agent run-step --chroot /host /var/lib/my-package";
+
+/// The end of `skyhook-agent run-step --help`.
+pub(super) fn notes() -> String {
+    format!("{EXAMPLES}\n\n{VARIABLES}\n\n{EXIT_CODES}")
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunStep {
+    /// Mode of the steps, such as apply-check
+    #[arg(
+        long,
+        default_value = "apply",
+        value_parser = mode_parser(),
+        hide_possible_values = true,
+        long_help = mode_help()
+    )]
+    mode: Mode,
+
+    /// Run only the step with this name; can be repeated
+    #[arg(long = "step", value_name = "NAME")]
+    steps: Vec<String>,
+
+    /// Root directory of the steps
+    ///
+    /// COPY_DIR is a path inside it. `local` keeps the root that there is.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = chroot_exec::LOCAL,
+        verbatim_doc_comment
+    )]
+    chroot: OsString,
+
+    /// Directory for log files [default: SKYHOOK_LOG_DIR]
+    ///
+    /// DIR is a path on this machine, also with --chroot. SKYHOOK_LOG_DIR is
+    /// a path inside the root of the steps.
+    #[arg(long, value_name = "DIR", verbatim_doc_comment)]
+    log_dir: Option<PathBuf>,
+
+    /// Directory of the package, with config.json and skyhook_dir
+    copy_dir: PathBuf,
+}
+
+impl From<RunStep> for Options {
+    fn from(args: RunStep) -> Options {
+        Options {
+            mode: args.mode,
+            steps: args.steps,
+            chroot: args.chroot,
+            log_dir: args.log_dir,
+            copy_dir: args.copy_dir,
+        }
+    }
+}
+
+fn mode_parser() -> impl TypedValueParser<Value = Mode> {
+    PossibleValuesParser::new(Mode::ALL.map(Mode::name))
+        .try_map(|name| Mode::from_name(&name).ok_or("not a mode"))
+}
+
+fn mode_help() -> String {
+    // Clap breaks no lines here.
+    let names = Mode::ALL.map(Mode::name);
+    let lines: Vec<String> = names.chunks(4).map(|names| names.join(", ")).collect();
+    format!(
+        "Mode of the steps to run. It is one of\n{}",
+        lines.join(",\n")
+    )
+}
