@@ -48,6 +48,8 @@ pub enum Error {
     },
     /// The agent's own signals could not be set up.
     Signals(io::Error),
+    /// Whoever read the answer of a command wants no more of it, as `head` does.
+    ReaderLeft,
     /// The system refused something.
     Io {
         /// The action, as in "cannot {doing} {path}".
@@ -118,6 +120,7 @@ impl fmt::Display for Error {
                     "{program} was started, but how it went is lost: {source}"
                 )
             }
+            Error::ReaderLeft => f.write_str("nobody reads stdout any more"),
             Error::Signals(source) => write!(f, "cannot watch for signals: {source}"),
             Error::Io {
                 doing,

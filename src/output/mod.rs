@@ -1,4 +1,5 @@
-//! The places where bytes go: the console, the log files, and the reason of a failure.
+//! The places where bytes go: the console, the log files, the reason of a failure, and
+//! what a command answers.
 //!
 //! Promises that what a sink took is written whole and in order, and that a sink
 //! which fails costs nothing but itself (contract §10).
@@ -7,8 +8,12 @@ mod console;
 mod last_lines;
 pub mod log_file;
 pub mod log_name;
+mod palette;
+mod printer;
 mod sink;
 pub mod termination;
 
 pub use console::Console;
+pub use palette::Palette;
+pub use printer::Printer;
 pub use sink::Sink;
