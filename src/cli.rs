@@ -1,9 +1,11 @@
 //! The command line: argv in, one typed request out.
 
+mod common;
 mod help;
 mod near_miss;
 mod operator;
 mod run_step;
+mod validate;
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -25,6 +27,8 @@ pub enum Request {
     Agent(commands::agent::Options),
     /// Run steps of a package.
     RunStep(commands::run_step::Options),
+    /// Say what is wrong with packages.
+    Validate(commands::validate::Options),
     /// Become a step.
     ChrootExec {
         /// The file that names the command, as JSON.
@@ -150,6 +154,7 @@ fn read_with_clap(words: impl IntoIterator<Item = OsString>) -> Result<Request, 
     let argv = std::iter::once(PROGRAM.into()).chain(words);
     Ok(match Cli::try_parse_from(argv)?.command {
         Command::RunStep(args) => Request::RunStep(args.into()),
+        Command::Validate(args) => Request::Validate(args.into()),
         Command::ChrootExec {
             control_file,
             chroot_dir,
@@ -208,6 +213,13 @@ enum Command {
         after_long_help = run_step::notes()
     )]
     RunStep(run_step::RunStep),
+
+    /// Say what is wrong with packages, before they run
+    ///
+    /// Reads the config.json of each package by the agent's own rules, and prints
+    /// every problem with its line.
+    #[command(verbatim_doc_comment, after_help = validate::NOTES)]
+    Validate(validate::Validate),
 
     /// Internal: the agent starts each step with this command
     ///

@@ -13,13 +13,14 @@ use std::mem;
 use std::path::Path;
 use std::process::ExitCode;
 
+use anstream::ColorChoice;
 use skyhook_agent::cli::{self, Request};
-use skyhook_agent::commands::{Outcome, Process, agent, banner, run_step};
+use skyhook_agent::commands::{Outcome, Process, agent, banner, run_step, validate};
 use skyhook_agent::error::Error;
 use skyhook_agent::exec::{chroot_exec, tee};
 use skyhook_agent::host::Root;
-use skyhook_agent::output::Console;
 use skyhook_agent::output::termination::{self, Failures};
+use skyhook_agent::output::{Console, Printer};
 use skyhook_agent::settings::{self, Settings};
 use skyhook_agent::stamp::SystemClock;
 use skyhook_agent::system::signals::Signals;
@@ -50,6 +51,10 @@ fn main() -> ExitCode {
             });
             code_of(outcome, &mut console)
         }
+        Request::Validate(options) => {
+            let outcome = answer(options.color, |printer| validate::run(&options, printer));
+            code_of(outcome, &mut console)
+        }
         Request::ChrootExec {
             control_file,
             chroot_dir,
@@ -59,6 +64,22 @@ fn main() -> ExitCode {
     };
     console.report_loss();
     ExitCode::from(code)
+}
+
+/// Runs a command that answers a question on stdout. If its reader has left, it wants no
+/// more of the answer, and there is nothing to complain about.
+fn answer(
+    color: ColorChoice,
+    command: impl FnOnce(&mut Printer) -> Result<Outcome, Error>,
+) -> Result<Outcome, Error> {
+    let mut printer = Printer::stdout(color);
+    let outcome = command(&mut printer);
+    // Before an error, which goes to stderr.
+    let flushed = printer.flush();
+    match outcome.and_then(|outcome| flushed.map(|()| outcome)) {
+        Err(Error::ReaderLeft) => Ok(Outcome::Succeeded),
+        answered => answered,
+    }
 }
 
 /// The exit code for wrong usage.

@@ -4,6 +4,7 @@ pub(super) const USAGE: &str = "\
 skyhook-agent MODE [ROOT_MOUNT] COPY_DIR
        skyhook-agent interrupt [ROOT_MOUNT] COPY_DIR DATA
        skyhook-agent run-step [OPTIONS] COPY_DIR
+       skyhook-agent validate [OPTIONS] PATH...
 
 The Skyhook operator uses the first two forms:
   MODE        apply, config, post-interrupt, upgrade or uninstall, or one of

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::finding::{Code, Finding, Severity};
+use super::code::Code;
+use super::finding::{Finding, Severity};
+use super::place::Place;
 use super::{Mode, Step, schema};
 use crate::error::Error;
 use crate::host::Root;
@@ -44,12 +46,7 @@ pub fn inspect(root: &Root, file: &Path) -> Result<Inspection, Error> {
     let document = match serde_json::from_slice(&json) {
         Ok(document) => document,
         Err(error) => {
-            return Ok(Inspection::refused(vec![Finding {
-                severity: Severity::Error,
-                code: Code::Syntax,
-                place: String::new(),
-                message: format!("expected JSON: {error}"),
-            }]));
+            return Ok(Inspection::refused(vec![no_json(&error)]));
         }
     };
     let step_dir = file.with_file_name("skyhook_dir");
@@ -61,6 +58,16 @@ pub fn inspect(root: &Root, file: &Path) -> Result<Inspection, Error> {
         },
         Err(findings) => Inspection::refused(findings),
     })
+}
+
+/// Says that a text is no JSON.
+pub(super) fn no_json(error: &serde_json::Error) -> Finding {
+    Finding {
+        severity: Severity::Error,
+        code: Code::Syntax,
+        place: Place::DOCUMENT,
+        message: format!("expected JSON: {error}"),
+    }
 }
 
 impl Inspection {
@@ -88,7 +95,7 @@ fn missing_checks(config: &Config) -> Vec<Finding> {
         .map(|path| Finding {
             severity: Severity::Warning,
             code: Code::NoCheckFile,
-            place: String::new(),
+            place: Place::DOCUMENT,
             message: format!(
                 "{path} doesn't exist. Checks ensure that all tasks in the step will complete."
             ),

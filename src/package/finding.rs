@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use super::code::Code;
+use super::place::Place;
+
 /// One thing that was found in a config.json, with its place.
 ///
 /// `Display` gives `{place}: {message}`, or the message alone if it is about the
@@ -12,8 +15,8 @@ pub struct Finding {
     pub severity: Severity,
     /// Names the kind of finding. Stable: scripts may match it.
     pub code: Code,
-    /// The value it is about, as in `modes.apply[0].path`; empty for the document.
-    pub place: String,
+    /// The value it is about.
+    pub place: Place,
     /// Says what was expected there, and what was found.
     pub message: String,
 }
@@ -27,78 +30,20 @@ pub enum Severity {
     Error,
 }
 
-/// The kinds of findings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it, and so does each message")]
-pub enum Code {
-    Syntax,
-    WrongType,
-    MissingValue,
-    UnknownKey,
-    SchemaVersion,
-    PackageName,
-    ReservedName,
-    ControlCharacter,
-    ConfigFilePath,
-    PackageVersion,
-    UnknownMode,
-    NoStep,
-    NoMode,
-    NoCheckStep,
-    NoCheckFile,
-    StepName,
-    StepPath,
-    NoFile,
-    Unreadable,
-    NameTooLong,
-    NoReturnCode,
-    UpgradeStep,
-    UpgradeArguments,
-    TooMany,
-}
-
-impl Code {
-    /// The name of the code, as it is printed.
+impl Severity {
+    /// The name of the severity, as it is printed.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Code::Syntax => "syntax",
-            Code::WrongType => "wrong-type",
-            Code::MissingValue => "missing-value",
-            Code::UnknownKey => "unknown-key",
-            Code::SchemaVersion => "schema-version",
-            Code::PackageName => "package-name",
-            Code::ReservedName => "reserved-name",
-            Code::ControlCharacter => "control-character",
-            Code::ConfigFilePath => "config-file-path",
-            Code::PackageVersion => "package-version",
-            Code::UnknownMode => "unknown-mode",
-            Code::NoStep => "no-step",
-            Code::NoMode => "no-mode",
-            Code::NoCheckStep => "no-check-step",
-            Code::NoCheckFile => "no-check-file",
-            Code::StepName => "step-name",
-            Code::StepPath => "step-path",
-            Code::NoFile => "no-file",
-            Code::Unreadable => "unreadable",
-            Code::NameTooLong => "name-too-long",
-            Code::NoReturnCode => "no-return-code",
-            Code::UpgradeStep => "upgrade-step",
-            Code::UpgradeArguments => "upgrade-arguments",
-            Code::TooMany => "too-many",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
         }
-    }
-}
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.place.is_empty() {
+        if self.place != Place::DOCUMENT {
             write!(f, "{}: ", self.place)?;
         }
         f.write_str(&self.message)

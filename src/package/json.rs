@@ -5,7 +5,9 @@ use std::cell::RefCell;
 
 use serde_json::Value;
 
-use super::finding::{Code, Finding, Severity};
+use super::code::Code;
+use super::finding::{Finding, Severity};
+use super::place::{Part, Place};
 
 /// Collects what is wrong with a document.
 pub(super) type Findings = RefCell<Vec<Finding>>;
@@ -13,17 +15,24 @@ pub(super) type Findings = RefCell<Vec<Finding>>;
 /// A value of a document. Its readers note what is not as expected and leave it
 /// out: a document with a finding must not be used.
 #[derive(Debug)]
-pub(super) struct Node<'v> {
-    /// Its place, as in `modes.apply[0].path`; empty for the whole document.
-    place: String,
-    value: &'v Value,
-    findings: &'v Findings,
+pub(super) struct Node<'n> {
+    /// The way to it: the value that it is in, and its key there. It becomes a
+    /// [`Place`] if there is something to note.
+    way: Option<(&'n Node<'n>, Step<'n>)>,
+    value: &'n Value,
+    findings: &'n Findings,
 }
 
-impl<'v> Node<'v> {
-    pub(super) fn document(value: &'v Value, findings: &'v Findings) -> Node<'v> {
+#[derive(Clone, Copy, Debug)]
+enum Step<'n> {
+    Key(&'n str),
+    Index(usize),
+}
+
+impl<'n> Node<'n> {
+    pub(super) fn document(value: &'n Value, findings: &'n Findings) -> Node<'n> {
         Node {
-            place: String::new(),
+            way: None,
             value,
             findings,
         }
@@ -34,33 +43,46 @@ impl<'v> Node<'v> {
         self.findings.borrow_mut().push(Finding {
             severity: Severity::Error,
             code,
-            place: self.place.clone(),
+            place: self.place(),
             message: message.into(),
         });
     }
 
+    fn place(&self) -> Place {
+        let mut parts = Vec::new();
+        let mut way = &self.way;
+        while let Some((above, step)) = way {
+            parts.push(match step {
+                Step::Key(key) => Part::Key((*key).to_owned()),
+                Step::Index(index) => Part::Index(*index),
+            });
+            way = &above.way;
+        }
+        parts.into_iter().rev().collect()
+    }
+
     /// All fields of an object, by key.
-    pub(super) fn fields(&self) -> Option<Vec<(&'v str, Node<'v>)>> {
+    pub(super) fn fields(&'n self) -> Option<Vec<(&'n str, Node<'n>)>> {
         let Value::Object(fields) = self.value else {
             return self.unexpected("an object");
         };
-        let field = |(key, value): (&'v String, _)| (&**key, self.below(key, value));
+        let field = |(key, value): (&'n String, _)| (&**key, self.below(Step::Key(key), value));
         Some(fields.iter().map(field).collect())
     }
 
     /// A field of an object, if it has it.
-    pub(super) fn optional(&self, key: &str) -> Option<Node<'v>> {
-        Some(self.below(key, self.value.get(key)?))
+    pub(super) fn optional(&'n self, key: &'n str) -> Option<Node<'n>> {
+        Some(self.below(Step::Key(key), self.value.get(key)?))
     }
 
     /// Reads a field that an object must have with `read`.
     pub(super) fn field<T>(
         &self,
         key: &str,
-        read: impl FnOnce(&Node<'v>) -> Option<T>,
+        read: impl FnOnce(&Node<'_>) -> Option<T>,
     ) -> Option<T> {
         let Some(field) = self.optional(key) else {
-            let missing = self.below(key, &Value::Null);
+            let missing = self.below(Step::Key(key), &Value::Null);
             missing.note(Code::MissingValue, "expected a value, got none");
             return None;
         };
@@ -68,14 +90,14 @@ impl<'v> Node<'v> {
     }
 
     /// Reads a list, each of its values with `read`.
-    pub(super) fn list<T>(&self, read: impl Fn(&Node<'v>) -> Option<T>) -> Option<Vec<T>> {
+    pub(super) fn list<T>(&self, read: impl Fn(&Node<'_>) -> Option<T>) -> Option<Vec<T>> {
         let Value::Array(values) = self.value else {
             return self.unexpected("a list");
         };
         let nodes = values
             .iter()
             .enumerate()
-            .map(|(i, value)| self.at(format!("{}[{i}]", self.place), value));
+            .map(|(i, value)| self.below(Step::Index(i), value));
         Some(nodes.filter_map(|node| read(&node)).collect())
     }
 
@@ -141,16 +163,9 @@ impl<'v> Node<'v> {
         }
     }
 
-    fn below(&self, key: &str, value: &'v Value) -> Node<'v> {
-        match &*self.place {
-            "" => self.at(key.to_owned(), value),
-            place => self.at(format!("{place}.{key}"), value),
-        }
-    }
-
-    fn at(&self, place: String, value: &'v Value) -> Node<'v> {
+    fn below<'b>(&'b self, step: Step<'b>, value: &'b Value) -> Node<'b> {
         Node {
-            place,
+            way: Some((self, step)),
             value,
             findings: self.findings,
         }

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::finding::{Code, Finding, Severity};
+use super::code::Code;
+use super::finding::{Finding, Severity};
 use super::json::{Findings, Node};
+use super::place::Place;
 use super::{Config, Mode, Step};
 use crate::error::Error;
 
@@ -48,7 +50,7 @@ pub(super) fn read(document: &Value, exists: Exists<'_>) -> Result<Config, Vec<F
                 findings.push(Finding {
                     severity: Severity::Error,
                     code: Code::TooMany,
-                    place: String::new(),
+                    place: Place::DOCUMENT,
                     message: format!("{more} more values are not as expected"),
                 });
             }
@@ -179,16 +181,18 @@ fn step(node: &Node<'_>, mode: Mode, exists: Exists<'_>) -> Option<Step> {
         }
         Some(file)
     });
-    let arguments = node.field("arguments", |arguments| arguments.list(Node::string));
+    let arguments = node.field("arguments", |arguments| {
+        arguments.list(|argument| argument.string())
+    });
     let returncodes = node.field("returncodes", |codes| {
-        let integers = codes.list(Node::integer)?;
+        let integers = codes.list(|code| code.integer())?;
         if !codes.has_items() {
             codes.note(Code::NoReturnCode, "expected at least one, got none");
         }
         Some(integers)
     });
-    let on_host = node.field("on_host", Node::bool);
-    let idempotence = node.field("idempotence", Node::bool);
+    let on_host = node.field("on_host", |on_host| on_host.bool());
+    let idempotence = node.field("idempotence", |idempotence| idempotence.bool());
     let upgrade_step = node.field("upgrade_step", |upgrade_step| {
         let is_upgrade = upgrade_step.bool()?;
         if is_upgrade && !matches!(mode, Mode::Upgrade | Mode::UpgradeCheck) {
