@@ -3,9 +3,13 @@
 //! The names of flags are made of this text. One byte more or less, and every step on
 //! every node runs again.
 
+mod read;
+
 use std::fmt::Write;
 
 use unicode_properties::{GeneralCategory as Category, UnicodeGeneralCategory};
+
+pub use read::{read_integers, read_strings};
 
 /// A list of strings: `['a', "it's"]`.
 #[must_use]

@@ -55,3 +55,10 @@ fn every_marker_seed_is_printed_as_python_prints_it() {
         .iter()
         .for_each(|seed| checks::marker::check(seed));
 }
+
+#[test]
+fn every_flag_seed_is_read_back_only_if_python_prints_it_so() {
+    seeds("flag")
+        .iter()
+        .for_each(|seed| checks::flag::check(seed));
+}

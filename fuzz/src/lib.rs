@@ -7,6 +7,7 @@
 pub mod base64;
 pub mod config;
 pub mod control;
+pub mod flag;
 pub mod interrupt;
 pub mod marker;
 pub mod stamper;

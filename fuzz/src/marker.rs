@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use skyhook_agent::package::{Idempotence, Step};
 use skyhook_agent::python;
 use skyhook_agent::state::Layout;
+use skyhook_agent::state::marker::{FlagName, Marker};
 
 use super::base64;
 
@@ -30,7 +31,10 @@ fn check_flag(arguments: Vec<String>, returncodes: Vec<i64>) {
     let codes: Vec<String> = returncodes.iter().map(|code| format!("{code}")).collect();
     let printed = format!("{printed}_[{}]", codes.join(", "));
 
-    let flag = flag(arguments, returncodes);
+    let flag = flag(arguments.clone(), returncodes.clone());
+    let below = flag.strip_prefix("/state/flags/pkg/1.0.0/").unwrap();
+    let name = FlagName::parse(below).unwrap_or_else(|| panic!("{flag} cannot be read back"));
+    assert_eq!(name.step, "steps/a.sh");
     let marker = flag
         .strip_prefix("/state/flags/pkg/1.0.0/steps/a.sh_")
         .unwrap();
@@ -41,8 +45,14 @@ fn check_flag(arguments: Vec<String>, returncodes: Vec<i64>) {
     if let Some(hash) = marker.strip_prefix("sha256-") {
         assert!(hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()));
         assert!(base64::encode(printed.as_bytes()).len() > 200, "{printed}");
+        assert_eq!(name.marker, Marker::Hash);
     } else {
         assert_eq!(base64::decode(marker).unwrap(), printed.as_bytes());
+        let values = Marker::Values {
+            arguments,
+            returncodes,
+        };
+        assert_eq!(name.marker, values);
     }
 }
 

@@ -12,6 +12,7 @@ mod history_json;
 mod interrupts;
 mod layout;
 pub mod lock;
+pub mod marker;
 
 use std::ffi::OsStr;
 use std::path::Path;
