@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs::{self, File, Permissions};
+use std::ops::ControlFlow;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
@@ -323,7 +324,7 @@ fn a_package_name_too_long_for_a_lock_s_name_is_a_hash_there() {
 }
 
 /// Takes a lock as an agent of package `p` does.
-fn take_lock<'r>(root: &'r Root, on_wait: impl FnMut(&str)) -> Option<Held<'r>> {
+fn take_lock<'r>(root: &'r Root, mut on_wait: impl FnMut(&str)) -> Option<Held<'r>> {
     let layout = Layout {
         root_dir: "/etc/skyhook",
         package: "p",
@@ -335,7 +336,11 @@ fn take_lock<'r>(root: &'r Root, on_wait: impl FnMut(&str)) -> Option<Held<'r>> 
         cancellation: &Cancellation::on_signals(&[]).unwrap(),
         notice_after: Duration::from_millis(20),
     };
-    take(root, layout, Lock::Run, request, on_wait).unwrap()
+    take(root, layout, Lock::Run, request, |holder| {
+        on_wait(holder);
+        ControlFlow::Continue(())
+    })
+    .unwrap()
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Takes a package's lock, and says so if that takes long (contract §10).
 
+use std::ops::ControlFlow;
+
 use super::Process;
 use crate::error::Error;
 use crate::host::Root;
@@ -30,6 +32,7 @@ pub(super) fn lock_package<'r>(
         console.notice(&format!(
             "package {package} is in use by {holder}; waiting for that to end"
         ));
+        ControlFlow::Continue(())
     })?;
     if held.is_none() {
         process.console.notice(&format!(

@@ -8,7 +8,9 @@ mod copy;
 mod dir;
 mod durable;
 mod file;
+mod file_locks;
 mod lock_file;
+mod look;
 mod mounts;
 mod resolve;
 mod root;
@@ -18,9 +20,12 @@ mod temporary;
 
 pub use copy::{Copied, Copying, copy_file, copy_tree};
 pub use dir::Dir;
+pub use file_locks::{FileLocks, Holder, own_namespace};
 pub use lock_file::LockFile;
+pub use look::{Entry, Kind, Listing};
 pub use root::Root;
 pub use staging::Staging;
+pub use temporary::is_temporary;
 
 /// The most symbolic links that one path may lead over, as in the kernel.
 const MAX_SYMLINKS: u32 = 40;

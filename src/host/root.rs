@@ -58,8 +58,16 @@ impl Root {
     /// # Errors
     /// If it is missing, unreadable or larger.
     pub fn read(&self, path: &Path) -> Result<Vec<u8>, Error> {
+        self.read_up_to(path, MAX_FILE_LEN)
+    }
+
+    /// Reads all of a file of at most `most` bytes.
+    ///
+    /// # Errors
+    /// If it is missing, unreadable or larger.
+    pub fn read_up_to(&self, path: &Path, most: u64) -> Result<Vec<u8>, Error> {
         self.open_file(path)
-            .and_then(|(_, file)| read_file(file, MAX_FILE_LEN))
+            .and_then(|(_, file)| read_file(file, most))
             .map_err(|error| Error::io("read", self.host_path(path), error))
     }
 

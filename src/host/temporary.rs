@@ -34,7 +34,7 @@ const OPEN_DIR: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_CLOEXEC);
 
 /// Tells if a name is a temporary one: `.skyhook-agent-{number}-{number}.tmp`.
-pub(super) fn is_temporary(name: &OsStr) -> bool {
+pub fn is_temporary(name: &OsStr) -> bool {
     let numbers = name
         .as_bytes()
         .strip_prefix(PREFIX)

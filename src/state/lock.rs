@@ -6,14 +6,16 @@
 //! which was killed has left is used again.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 use super::layout::{Layout, Lock};
 use crate::error::Error;
-use crate::host::{LockFile, Root};
+use crate::host::{FileLocks, Holder, LockFile, Root, own_namespace};
 use crate::stamp::{Clock, Iso8601};
 use crate::system::cancel::Cancellation;
 
@@ -55,7 +57,7 @@ pub struct Request<'a> {
 /// it. Looks again at least every 100 ms, and never waits in the kernel for the lock.
 ///
 /// Calls `on_wait` once with what is known of the holder, if the wait takes long. Returns
-/// `None` if the run is cancelled during the wait.
+/// `None` if that breaks, or if the run is cancelled during the wait.
 ///
 /// # Errors
 /// If the lock file cannot be created or locked.
@@ -64,7 +66,7 @@ pub fn take<'r>(
     layout: Layout<'_>,
     lock: Lock,
     request: Request<'_>,
-    mut on_wait: impl FnMut(&str),
+    mut on_wait: impl FnMut(&str) -> ControlFlow<()>,
 ) -> Result<Option<Held<'r>>, Error> {
     let name = layout.lock_name(lock);
     let path = format!("{}/{name}", layout.root_dir);
@@ -101,7 +103,10 @@ pub fn take<'r>(
             if notice_at.is_some_and(|at| at <= Instant::now()) {
                 notice_at = None;
                 let holder = file.read_note().unwrap_or_default();
-                on_wait(&describe(&holder, own_pid_namespace().as_deref()));
+                let holder = describe(&holder, own_namespace().as_deref());
+                if on_wait(&holder).is_break() {
+                    return Ok(None);
+                }
             }
             opened = Some(file);
         }
@@ -139,27 +144,101 @@ fn note(request: Request<'_>) -> String {
     let utc = request.clock.utc();
     let since = Iso8601(time::PrimitiveDateTime::new(utc.date(), utc.time()));
     let pid = std::process::id();
-    let namespace = own_pid_namespace().unwrap_or_default();
+    let namespace = own_namespace().unwrap_or_default();
     format!("{} {pid} {since}+00:00 {namespace}\n", request.task)
 }
 
 /// Says for people who the holder of a lock is.
 fn describe(note: &str, own_namespace: Option<&str>) -> String {
-    let words: Vec<&str> = note.split_whitespace().collect();
-    let &[task, pid, since, ref namespace @ ..] = &words[..] else {
+    let Some(note) = Note::parse(note) else {
         return "an agent that has not said who it is".to_owned();
     };
     // Only root can write the note. Even so it must not reach the terminal as it is.
-    let [task, pid, since] = [task, pid, since].map(|word| word.escape_debug().to_string());
-    let is_here = own_namespace.is_some() && namespace.first().copied() == own_namespace;
+    let [task, pid, since] =
+        [note.task, note.pid, note.since].map(|word| word.escape_debug().to_string());
+    let is_here = own_namespace.is_some() && note.namespace == own_namespace;
     let place = if is_here { "" } else { " of another container" };
     format!("the agent of {task}, process {pid}{place}, since {since}")
 }
 
-/// Identifies the numbering of processes that this agent lives in.
-fn own_pid_namespace() -> Option<String> {
-    let link = fs::read_link("/proc/self/ns/pid").ok()?;
-    link.into_os_string().into_string().ok()
+/// What a holder has written into its lock file.
+#[derive(Clone, Copy)]
+struct Note<'n> {
+    task: &'n str,
+    pid: &'n str,
+    since: &'n str,
+    namespace: Option<&'n str>,
+}
+
+impl<'n> Note<'n> {
+    fn parse(note: &'n str) -> Option<Note<'n>> {
+        let mut words = note.split_whitespace();
+        Some(Note {
+            task: words.next()?,
+            pid: words.next()?,
+            since: words.next()?,
+            namespace: words.next(),
+        })
+    }
+}
+
+/// A run of a package, as its lock shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Run {
+    /// The path of the lock, inside the root.
+    pub lock: String,
+    /// The process that holds it.
+    pub pid: u32,
+    /// Its task: a mode, or `interrupt`; `None` if that is not known.
+    pub task: Option<String>,
+    /// The time at which it got the lock: UTC, ISO-8601.
+    pub since: Option<String>,
+}
+
+/// What can be told of a lock without touching it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// There is no such file: no agent runs.
+    Missing,
+    /// A run holds it.
+    Held(Run),
+    /// No process holds it: an agent that was killed has left the file.
+    LeftOver,
+    /// Processes that cannot be seen from here may hold it.
+    Unknown,
+}
+
+/// Looks at a lock of the layout's package. Only the kernel's word counts for a run: a
+/// note may be of an agent that was killed, and its number of another process by now.
+///
+/// # Errors
+/// If the system cannot tell if there is a lock file.
+pub fn look(root: &Root, layout: Layout<'_>, lock: Lock, locks: &FileLocks) -> Result<Look, Error> {
+    let path = format!("{}/{}", layout.root_dir, layout.lock_name(lock));
+    if root.look(Path::new(&path))?.is_none() {
+        return Ok(Look::Missing);
+    }
+    // Root alone can read it.
+    let note = root.read(Path::new(&path)).unwrap_or_default();
+    let note = String::from_utf8_lossy(&note);
+    let note = Note::parse(&note);
+    let namespace = note.and_then(|note| note.namespace);
+    let is_here = namespace == locks.namespace();
+    let is_of = |pid: u32| note.is_some_and(|note| note.pid == pid.to_string());
+    let pid = match locks.holder(root, Path::new(&path), namespace) {
+        Holder::Nobody => return Ok(Look::LeftOver),
+        Holder::Process(pid) => pid,
+        Holder::Likely(pid) if is_here && is_of(pid) => pid,
+        Holder::Likely(_) | Holder::Unknown => return Ok(Look::Unknown),
+    };
+    // Until the holder writes it, the note is that of an earlier one.
+    let note = note.filter(|_| !is_here || is_of(pid));
+    Ok(Look::Held(Run {
+        lock: path,
+        pid,
+        task: note.map(|note| note.task.to_owned()),
+        since: note.map(|note| note.since.to_owned()),
+    }))
 }
 
 impl Drop for Held<'_> {
