@@ -79,9 +79,7 @@ pub fn run(
             let Some(_lock) = run.lock(Lock::State, &config.package_name, process)? else {
                 return Ok(Outcome::Cancelled);
             };
-            // A package is uninstalled as it is: nothing is laid over the host, and no
-            // config file is expected.
-            if !matches!(mode, Mode::Uninstall | Mode::UninstallCheck) {
+            if mode.has_overlay() {
                 if let ControlFlow::Break(outcome) = apply_overlay(&root, copy_dir, process)? {
                     return Ok(outcome);
                 }
@@ -250,30 +248,21 @@ impl Run<'_> {
     }
 }
 
-/// Gives a step of an upgrade the versions: in its environment, and, if it is an
-/// upgrade step, after its arguments.
+/// Gives a step of an upgrade the versions.
 fn with_versions(
     step: &Step,
     mode: Mode,
     state: &State<'_>,
     console: &mut Console,
 ) -> Result<Step, Error> {
-    let mut versioned = step.clone();
-    if matches!(mode, Mode::Upgrade | Mode::UpgradeCheck) {
-        let (previous, prior) = state.previous_version()?;
-        if let Some(line) = state.prior_line(prior) {
-            console.print(&line);
-        }
-        let current = state.layout.version.to_owned();
-        if step.upgrade_step {
-            let versions = [previous.clone(), current.clone()];
-            versioned.arguments.extend(versions);
-        }
-        let env = &mut versioned.env;
-        env.insert("PREVIOUS_VERSION".to_owned(), previous);
-        env.insert("CURRENT_VERSION".to_owned(), current);
+    if !mode.has_versions() {
+        return Ok(step.clone());
     }
-    Ok(versioned)
+    let (previous, prior) = state.previous_version()?;
+    if let Some(line) = state.prior_line(prior) {
+        console.print(&line);
+    }
+    Ok(step.with_versions(&previous, state.layout.version))
 }
 
 /// Keeps the history after the checks of a mode.

@@ -34,11 +34,8 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::exec::tee::Runner;
 use crate::host::Root;
-use crate::state::State;
+use crate::state::{BOOT_ID, State, is_boot_id, is_reboot_pending};
 use crate::system::cancel::Cancellation;
-
-/// The kernel's name for this boot of the node. A container sees the node's.
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The means to watch a reboot.
 #[derive(Clone, Debug)]
@@ -95,7 +92,7 @@ impl Reboot<'_> {
         let Some(asked_in) = state.boot(self.boot)? else {
             return Ok(Progress::Done);
         };
-        if asked_in == watch.boot_id()? || !is_boot_id(&asked_in) {
+        if is_reboot_pending(&asked_in, &watch.boot_id()?) {
             return Ok(Progress::AskedFor);
         }
         if let Err(error) = state.clear(self.boot) {
@@ -150,9 +147,4 @@ impl Watch<'_> {
             }
         }
     }
-}
-
-/// Tells if a text is a boot id: a UUID.
-fn is_boot_id(text: &str) -> bool {
-    text.len() == 36 && text.chars().all(|c| c.is_ascii_hexdigit() || c == '-')
 }

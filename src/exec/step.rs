@@ -129,6 +129,17 @@ impl fmt::Display for Unresolved {
     }
 }
 
+/// Names the variable that an argument stands for; `None` if it stands for itself.
+#[must_use]
+pub fn variable(argument: &str) -> Option<&str> {
+    // The reference splits at every `env:` and takes the part after the first.
+    let mut parts = argument.split(ENV_ARGUMENT);
+    match (parts.next(), parts.next()) {
+        (Some(""), Some(name)) => Some(name),
+        _ => None,
+    }
+}
+
 /// Replaces each argument `env:NAME` by the variable's value, which is not resolved
 /// again. Returns every variable that cannot be used instead, if there is one.
 fn resolve<'e>(
@@ -138,9 +149,7 @@ fn resolve<'e>(
     let mut unresolved = Vec::new();
     let mut resolved = Vec::with_capacity(arguments.len());
     for argument in arguments {
-        // The reference splits at every `env:` and takes the part after the first.
-        let mut parts = argument.split(ENV_ARGUMENT);
-        let (Some(""), Some(name)) = (parts.next(), parts.next()) else {
+        let Some(name) = variable(argument) else {
             resolved.push(argument.clone());
             continue;
         };

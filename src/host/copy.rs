@@ -9,17 +9,19 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::{Mode, fchmod, fstat};
+use nix::sys::stat::{FileStat, Mode, fchmod, fstat};
 use nix::unistd::geteuid;
 
 use super::temporary::{remove_stale, replace_by_link};
 use super::{Dir, MAX_SYMLINKS, Root};
 use crate::error::Error;
 
+mod compare;
 mod metadata;
 mod plan;
 mod source;
 
+pub use compare::{Change, compare_tree};
 use metadata::{Preserve, copy_xattrs, keeps_owner};
 use plan::{DirPlan, plan};
 use source::{Source, replaceable};
@@ -299,10 +301,7 @@ impl Entry {
         match self {
             Entry::File(mut source) => source.install(Preserve::All, dir, name, copying),
             Entry::Link(link) => {
-                if let Some(old) = replaceable(dir, name)?
-                    && dir.read_link_at(name).is_ok_and(|there| there == link)
-                    && keeps_owner(dir, &old)?
-                {
+                if is_link_there(dir, name, replaceable(dir, name)?.as_ref(), &link)? {
                     return Ok(None);
                 }
                 if copying.is_cancelled() {
@@ -312,6 +311,21 @@ impl Entry {
                 Ok(None)
             }
         }
+    }
+}
+
+/// Tells if `name` in `dir` is this link already, so that nothing is copied. `old` is what
+/// is [there](replaceable).
+fn is_link_there(
+    dir: &Dir,
+    name: &OsStr,
+    old: Option<&FileStat>,
+    link: &OsStr,
+) -> io::Result<bool> {
+    let is_same = || dir.read_link_at(name).is_ok_and(|there| there == link);
+    match old.filter(|_| is_same()) {
+        Some(old) => Ok(keeps_owner(dir, old)?),
+        None => Ok(false),
     }
 }
 

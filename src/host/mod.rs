@@ -18,7 +18,7 @@ mod staging;
 mod sync;
 mod temporary;
 
-pub use copy::{Copied, Copying, copy_file, copy_tree};
+pub use copy::{Change, Copied, Copying, compare_tree, copy_file, copy_tree};
 pub use dir::Dir;
 pub use file_locks::{FileLocks, Holder, own_namespace};
 pub use lock_file::LockFile;

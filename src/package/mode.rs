@@ -73,6 +73,19 @@ impl Mode {
         }
     }
 
+    /// Tells if its steps are given the version that the node has and the one to come.
+    #[must_use]
+    pub fn has_versions(self) -> bool {
+        matches!(self, Mode::Upgrade | Mode::UpgradeCheck)
+    }
+
+    /// Tells if its runs lay the package's files over the host, and expect its config
+    /// files: a package is uninstalled as it is.
+    #[must_use]
+    pub fn has_overlay(self) -> bool {
+        !matches!(self, Mode::Uninstall | Mode::UninstallCheck)
+    }
+
     /// Tells if its steps check those of another mode.
     #[must_use]
     pub fn is_check(self) -> bool {

@@ -25,6 +25,23 @@ pub struct Step {
     pub requires_interrupt: bool,
 }
 
+impl Step {
+    /// Gives a step of an upgrade the versions: in its environment, and, if it is an
+    /// upgrade step, after its arguments.
+    #[must_use]
+    pub fn with_versions(&self, previous: &str, current: &str) -> Step {
+        let mut versioned = self.clone();
+        if self.upgrade_step {
+            let versions = [previous, current].map(str::to_owned);
+            versioned.arguments.extend(versions);
+        }
+        let env = &mut versioned.env;
+        env.insert("PREVIOUS_VERSION".to_owned(), previous.to_owned());
+        env.insert("CURRENT_VERSION".to_owned(), current.to_owned());
+        versioned
+    }
+}
+
 /// Tells if a step with a flag is skipped. The JSON has it the other way round:
 /// `"idempotence": true` there means that the step runs every time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

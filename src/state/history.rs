@@ -26,6 +26,19 @@ pub enum HistoryFile {
     Found(History),
 }
 
+impl HistoryFile {
+    /// The version that an upgrade comes from: the current one, `unknown` if there is no
+    /// history, nothing if it is corrupt.
+    #[must_use]
+    pub fn version(self) -> String {
+        match self {
+            HistoryFile::Found(history) => history.current_version,
+            HistoryFile::Missing => "unknown".to_owned(),
+            HistoryFile::Corrupt => String::new(),
+        }
+    }
+}
+
 /// The history file as it was before it was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prior {
@@ -66,14 +79,16 @@ impl State<'_> {
     /// # Errors
     /// If the history cannot be read, or a corrupt one not moved aside.
     pub fn previous_version(&self) -> Result<(String, Prior), Error> {
-        match self.read_history()? {
-            HistoryFile::Found(history) => Ok((history.current_version, Prior::Found)),
-            HistoryFile::Missing => Ok(("unknown".to_owned(), Prior::Missing)),
+        let history = self.read_history()?;
+        let prior = match &history {
+            HistoryFile::Found(_) => Prior::Found,
+            HistoryFile::Missing => Prior::Missing,
             HistoryFile::Corrupt => {
                 self.move_history_aside()?;
-                Ok((String::new(), Prior::MovedAside))
+                Prior::MovedAside
             }
-        }
+        };
+        Ok((history.version(), prior))
     }
 
     /// Puts `version` on top of the history, as the current one. What else the history

@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 const CURRENT_VERSION: &str = "current-version";
@@ -20,8 +20,25 @@ pub struct History {
     pub history: Vec<Entry>,
 }
 
+impl History {
+    /// Reads the text of a history file; `None` if it is no history.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<History> {
+        Document::parse(text).map(|document| document.history())
+    }
+
+    /// Tells since when the host has the current version: each check that succeeds puts
+    /// the version on top once more.
+    #[must_use]
+    pub fn since(&self) -> Option<&str> {
+        let of_current = |entry: &&Entry| entry.version == self.current_version;
+        let first = self.history.iter().take_while(of_current).last()?;
+        first.time.as_deref()
+    }
+}
+
 /// One version in a history.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Entry {
     /// The version, or [`UNINSTALLED`](super::UNINSTALLED); empty if the file has none.
     #[serde(default)]

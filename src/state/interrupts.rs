@@ -6,6 +6,22 @@ use std::path::Path;
 use super::State;
 use crate::error::Error;
 
+/// The kernel's name for this boot of the node. A container sees the node's.
+pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Tells if a text is a boot id: a UUID.
+#[must_use]
+pub fn is_boot_id(text: &str) -> bool {
+    text.len() == 36 && text.chars().all(|c| c.is_ascii_hexdigit() || c == '-')
+}
+
+/// Tells if a reboot that was asked for in the boot `asked_in` is still to come in the
+/// boot `boot_id`. Without a boot id it is: one reboot too many is better than none.
+#[must_use]
+pub fn is_reboot_pending(asked_in: &str, boot_id: &str) -> bool {
+    asked_in == boot_id || !is_boot_id(asked_in)
+}
+
 impl State<'_> {
     /// Sets an interrupt's flag: it runs, or has run. The content is the time in
     /// seconds since the epoch.

@@ -23,6 +23,7 @@ use crate::stamp::Clock;
 
 pub use decision::{Decision, Why};
 pub use history::{Entry, History, HistoryFile, Prior, UNINSTALLED};
+pub use interrupts::{BOOT_ID, is_boot_id, is_reboot_pending};
 pub use layout::{Layout, Lock};
 
 /// The state of one package on one host.

@@ -61,12 +61,10 @@ impl Source {
         copying: &Copying<'_>,
     ) -> io::Result<Option<CString>> {
         let old = replaceable(dir, name)?;
-        let old_file = old.filter(|old| kind(old) == SFlag::S_IFREG);
-        if let Some(old) = &old_file
-            && (id(old) == id(&self.stat) || self.is_same(preserve, dir, name, old, copying)?)
-        {
+        if self.is_there(preserve, dir, name, old.as_ref(), copying)? {
             return Ok(None);
         }
+        let old_file = old.filter(|old| kind(old) == SFlag::S_IFREG);
         if copying.is_cancelled() {
             return Err(Errno::ECANCELED.into());
         }
@@ -87,6 +85,25 @@ impl Source {
                 }
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// Tells if `name` in `dir` is the same already, so that nothing is copied. `old` is
+    /// what is [there](replaceable).
+    pub(super) fn is_there(
+        &mut self,
+        preserve: Preserve,
+        dir: &Dir,
+        name: &OsStr,
+        old: Option<&FileStat>,
+        copying: &Copying<'_>,
+    ) -> io::Result<bool> {
+        match old.filter(|old| kind(old) == SFlag::S_IFREG) {
+            Some(old) => {
+                let is_itself = id(old) == id(&self.stat);
+                Ok(is_itself || self.is_same(preserve, dir, name, old, copying)?)
+            }
+            None => Ok(false),
         }
     }
 
