@@ -5,6 +5,7 @@ mod help;
 mod near_miss;
 mod operator;
 mod run_step;
+mod status;
 mod validate;
 
 use std::ffi::{OsStr, OsString};
@@ -27,6 +28,8 @@ pub enum Request {
     Agent(commands::agent::Options),
     /// Run steps of a package.
     RunStep(commands::run_step::Options),
+    /// Say what a node has.
+    Status(commands::status::Options),
     /// Say what is wrong with packages.
     Validate(commands::validate::Options),
     /// Become a step.
@@ -154,6 +157,7 @@ fn read_with_clap(words: impl IntoIterator<Item = OsString>) -> Result<Request, 
     let argv = std::iter::once(PROGRAM.into()).chain(words);
     Ok(match Cli::try_parse_from(argv)?.command {
         Command::RunStep(args) => Request::RunStep(args.into()),
+        Command::Status(args) => Request::Status(args.try_into()?),
         Command::Validate(args) => Request::Validate(args.into()),
         Command::ChrootExec {
             control_file,
@@ -220,6 +224,17 @@ enum Command {
     /// every problem with its line.
     #[command(verbatim_doc_comment, after_help = validate::NOTES)]
     Validate(validate::Validate),
+
+    /// Show what a node has: packages, steps, checks, logs, runs
+    ///
+    /// Reads the flags, histories and logs that runs have left. Needs no lock and
+    /// changes nothing, except with --forget.
+    #[command(
+        verbatim_doc_comment,
+        after_help = status::SHORT_NOTES,
+        after_long_help = status::NOTES
+    )]
+    Status(status::Status),
 
     /// Internal: the agent starts each step with this command
     ///

@@ -48,6 +48,15 @@ pub enum Error {
     },
     /// The agent's own signals could not be set up.
     Signals(io::Error),
+    /// The node does not have what was asked for.
+    NotThere(String),
+    /// Another agent works on the package.
+    InUse {
+        /// The package.
+        package: String,
+        /// What is known of that agent.
+        holder: String,
+    },
     /// Whoever read the answer of a command wants no more of it, as `head` does.
     ReaderLeft,
     /// The system refused something.
@@ -108,7 +117,7 @@ impl fmt::Display for Error {
                 value,
                 expected,
             } => write!(f, "{name}: expected {expected}, got {value:?}"),
-            Error::Usage(problem) => f.write_str(problem),
+            Error::Usage(problem) | Error::NotThere(problem) => f.write_str(problem),
             Error::Package { file, problems } => {
                 write!(f, "{}: {}", file.display(), problems.join("; "))
             }
@@ -118,6 +127,12 @@ impl fmt::Display for Error {
                 write!(
                     f,
                     "{program} was started, but how it went is lost: {source}"
+                )
+            }
+            Error::InUse { package, holder } => {
+                write!(
+                    f,
+                    "package {package} is in use by {holder}: try again when that has ended"
                 )
             }
             Error::ReaderLeft => f.write_str("nobody reads stdout any more"),

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use anstream::ColorChoice;
 use skyhook_agent::cli::{self, Request};
-use skyhook_agent::commands::{Outcome, Process, agent, banner, run_step, validate};
+use skyhook_agent::commands::{Outcome, Process, agent, banner, run_step, status, validate};
 use skyhook_agent::error::Error;
 use skyhook_agent::exec::{chroot_exec, tee};
 use skyhook_agent::host::Root;
@@ -47,6 +47,14 @@ fn main() -> ExitCode {
                 let signals = Signals::of_process()?;
                 with_process(&settings, &signals, &mut console, |process| {
                     run_step::run(&options, process)
+                })
+            });
+            code_of(outcome, &mut console)
+        }
+        Request::Status(options) => {
+            let outcome = Settings::from_process().and_then(|settings| {
+                answer(options.color, |printer| {
+                    status::run(&options, &settings, printer)
                 })
             });
             code_of(outcome, &mut console)

@@ -48,3 +48,30 @@ pub(super) struct Root {
     #[arg(long, value_name = "DIR", default_value = "/", verbatim_doc_comment)]
     pub(super) root: PathBuf,
 }
+
+/// `--output`, of the commands that answer as one document.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Output {
+    /// Form of the answer: human or json
+    #[arg(
+        long,
+        value_name = "FORM",
+        value_enum,
+        default_value_t = Form::Human,
+        hide_possible_values = true
+    )]
+    output: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    Human,
+    Json,
+}
+
+impl Output {
+    /// Tells if a program reads the answer.
+    pub(super) fn is_json(self) -> bool {
+        self.output == Form::Json
+    }
+}

@@ -5,6 +5,7 @@ skyhook-agent MODE [ROOT_MOUNT] COPY_DIR
        skyhook-agent interrupt [ROOT_MOUNT] COPY_DIR DATA
        skyhook-agent run-step [OPTIONS] COPY_DIR
        skyhook-agent validate [OPTIONS] PATH...
+       skyhook-agent status [OPTIONS] [PACKAGE]
 
 The Skyhook operator uses the first two forms:
   MODE        apply, config, post-interrupt, upgrade or uninstall, or one of

@@ -27,6 +27,7 @@ mod options;
 pub mod reboot;
 pub mod run_step;
 mod staging;
+pub mod status;
 pub mod validate;
 
 /// The end of a command that could be carried out.

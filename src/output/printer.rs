@@ -5,8 +5,11 @@ use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
 use anstream::{AutoStream, ColorChoice};
 
+use serde_json::ser::Formatter;
+
 use super::Palette;
 use crate::error::Error;
+use crate::text::is_unshowable;
 
 /// The standard output of a command that answers a question: buffered, with colours if
 /// they are wanted there.
@@ -66,12 +69,15 @@ impl Printer {
         self.out.write_all(bytes).map_err(cannot_write)
     }
 
-    /// Writes a value as one line of JSON, for programs.
+    /// Writes a value as one line of JSON, for programs. Characters that must not reach a
+    /// terminal are escaped as JSON does: the value is the same.
     ///
     /// # Errors
     /// As [`line`](Printer::line).
     pub fn json(&mut self, value: &impl serde::Serialize) -> Result<(), Error> {
-        serde_json::to_writer(&mut self.out, value).map_err(|error| cannot_write(error.into()))?;
+        let mut json = serde_json::Serializer::with_formatter(&mut self.out, Showable);
+        let written = value.serialize(&mut json);
+        written.map_err(|error| cannot_write(error.into()))?;
         self.bytes(b"\n")
     }
 
@@ -84,9 +90,51 @@ impl Printer {
     }
 }
 
+/// Writes JSON that may be shown.
+struct Showable;
+
+impl Formatter for Showable {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        out: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(is_unshowable) {
+            let (before, after) = rest.split_at(at);
+            out.write_all(before.as_bytes())?;
+            let mut chars = after.chars();
+            // All of them are in Unicode's first plane, and have one unit.
+            let mut units = [0; 2];
+            for unit in chars.next().unwrap_or_default().encode_utf16(&mut units) {
+                write!(out, "\\u{unit:04x}")?;
+            }
+            rest = chars.as_str();
+        }
+        out.write_all(rest.as_bytes())
+    }
+}
+
 fn cannot_write(error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Error::ReaderLeft,
         _ => Error::io("write to", "stdout", error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_has_nothing_that_must_not_be_shown_and_the_same_values() {
+        let text = "a\n\u{1b}[2J\u{7f}\u{9b}b\u{202e}\u{2028}é雪\u{1f600}\"\\";
+        let mut json = Vec::new();
+        let mut serializer = serde_json::Serializer::with_formatter(&mut json, Showable);
+        serde::Serialize::serialize(text, &mut serializer).unwrap();
+        let json = String::from_utf8(json).unwrap();
+        assert!(!json.contains(is_unshowable), "{json:?}");
+        assert!(json.contains("é雪\u{1f600}"), "{json:?}");
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
     }
 }

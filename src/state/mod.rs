@@ -13,6 +13,7 @@ mod interrupts;
 mod layout;
 pub mod lock;
 pub mod marker;
+pub mod survey;
 
 use std::ffi::OsStr;
 use std::path::Path;

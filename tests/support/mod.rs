@@ -23,6 +23,7 @@ pub mod process;
 pub mod running;
 pub mod seccomp;
 pub mod skip;
+pub mod status;
 pub mod text;
 
 use std::collections::BTreeMap;

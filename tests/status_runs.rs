@@ -1,0 +1,163 @@
+//! `skyhook-agent status`: runs under way, reboots, and what killed runs have left.
+
+mod support;
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{Signal, kill};
+use serde_json::{Value, json};
+use support::node::{OTHER_BOOT, RESOURCE_ID, boot_id};
+use support::status::{FLAG, json_of, package, snapshot, status, write};
+use support::{Node, Running, WAITS, assert_says, stdout_of_success};
+
+#[test]
+fn a_reboot_is_pending_only_in_the_boot_in_which_it_was_asked_for() {
+    let node = Node::new();
+    let flag = format!("state/interrupts/flags/{RESOURCE_ID}/node_restart_0");
+    write(&node, &format!("{flag}.complete"), "1777758683.456789");
+    let interrupt = |boot: Option<&str>| {
+        match boot {
+            Some(boot) => write(&node, &format!("{flag}.boot"), boot),
+            None => fs::remove_file(node.path(&format!("{flag}.boot"))).unwrap(),
+        }
+        package(&node)["interrupts"][0].clone()
+    };
+    let own = boot_id();
+    for (boot, is_pending) in [
+        (Some(&*own), true),
+        (Some("no boot id"), true),
+        (Some(OTHER_BOOT), false),
+        (None, false),
+    ] {
+        let interrupt = interrupt(boot);
+        assert_eq!(interrupt["pending_reboot"], is_pending, "{boot:?}");
+        assert_eq!(interrupt["time"], "2026-05-02T21:51:23.456789+00:00");
+        assert_eq!(
+            (&interrupt["type"], &interrupt["index"]),
+            (&json!("node_restart"), &json!(0))
+        );
+    }
+    interrupt(Some(&own));
+    let output = status(&node, &[]).output().unwrap();
+    assert_says(
+        &stdout_of_success(&output),
+        &["node_restart_0 for scr-1234-1_pkg_1.2.3, reboot pending\n"],
+    );
+}
+
+/// Whether locks of this process's namespace can be told.
+fn sees_locks() -> bool {
+    fs::read_to_string("/proc/locks").is_ok()
+}
+
+#[test]
+fn a_run_under_way_is_shown_with_its_process_and_is_not_disturbed() {
+    let node = Node::new().step("a.sh", WAITS);
+    let mut run = Running::start(&mut node.run("apply"));
+    run.wait_for_line("ready");
+    let before = snapshot(&node.path("state"));
+    let under_way = package(&node);
+    if sees_locks() {
+        assert_eq!(
+            under_way["running"]["pid"],
+            run.pid().as_raw(),
+            "{under_way}"
+        );
+        assert_eq!(under_way["running"]["task"], "apply");
+        assert!(
+            under_way["running"]["since"]
+                .as_str()
+                .unwrap()
+                .starts_with("20")
+        );
+        let lock = under_way["running"]["lock"].as_str().unwrap();
+        assert!(Path::new(lock).exists());
+        let text = stdout_of_success(&status(&node, &[]).output().unwrap());
+        let expected = format!("    running      apply, process {}, since 20", run.pid());
+        assert_says(&text, &[&expected]);
+    }
+    assert_eq!(snapshot(&node.path("state")), before);
+    run.send("word");
+    assert_eq!(run.finish().status.code(), Some(0));
+    let after = package(&node);
+    assert_eq!(
+        (&after["running"], &after["may_run"]),
+        (&Value::Null, &json!(false))
+    );
+    assert_eq!(after["leftovers"], json!([]));
+}
+
+#[test]
+fn the_lock_of_a_killed_run_is_left_over_and_no_run() {
+    let node = Node::new().step("a.sh", WAITS);
+    let mut run = Running::start(&mut node.run("apply"));
+    run.wait_for_line("ready");
+    kill(run.pid(), Signal::SIGKILL).unwrap();
+    drop(run);
+    let package = package(&node);
+    assert_eq!(package["running"], Value::Null);
+    if sees_locks() {
+        let leftovers = package["leftovers"].to_string();
+        assert_says(
+            &leftovers,
+            &[".skyhook-agent-pkg.run", ".skyhook-agent-pkg.state"],
+        );
+    }
+}
+
+/// A process may have the number that a note has, and be another.
+#[test]
+fn a_note_that_names_a_live_process_is_no_run() {
+    let node = Node::new();
+    let namespace = fs::read_link("/proc/self/ns/pid").unwrap();
+    for namespace in [namespace.to_str().unwrap(), "pid:[17]", ""] {
+        let pid = std::process::id();
+        let note = format!("apply {pid} 2026-05-02T21:51:23.000007+00:00 {namespace}\n");
+        write(&node, "state/.skyhook-agent-pkg.run", note);
+        assert_eq!(package(&node)["running"], Value::Null, "{namespace}");
+    }
+}
+
+#[test]
+fn what_killed_runs_have_left_is_listed() {
+    let node = Node::new();
+    write(&node, "state/flags/pkg/1.2.3/a.sh_W11fWzBd", FLAG);
+    for left in [
+        "state/flags/pkg/1.2.3/.skyhook-agent-pkg.new",
+        "state/history/pkg.json.backup",
+        "state/history/.skyhook-agent-pkg.new",
+        "state/flags/.skyhook-agent-pkg.new",
+        "state/interrupts/flags/a_pkg_1/node_restart_0.boot",
+    ] {
+        write(&node, left, "");
+        let expected = node.path(left).to_str().unwrap().to_owned();
+        assert_eq!(package(&node)["leftovers"], json!([expected]));
+        fs::remove_file(node.path(left)).unwrap();
+    }
+    write(&node, "state/pkg-1.2.3.partial/config.json", "");
+    let document = json_of(status(&node, &[]));
+    let expected = node.path("state/pkg-1.2.3.partial");
+    assert_eq!(document["state_roots"][0]["leftovers"], json!([expected]));
+    let output = status(&node, &[]).output().unwrap();
+    assert_says(&stdout_of_success(&output), &["    left over    /"]);
+}
+
+/// The agent makes a directory whole under such a name, and holds its lock.
+#[test]
+fn a_temporary_directory_is_left_over_only_if_its_maker_has_ended() {
+    let node = Node::new();
+    write(&node, "state/flags/pkg/1.2.3/a.sh_W11fWzBd", FLAG);
+    let left = node.path("state/.skyhook-agent-17-4.tmp");
+    fs::create_dir(&left).unwrap();
+    let leftovers = || json_of(status(&node, &[]))["state_roots"][0]["leftovers"].clone();
+    // Without a note of its maker, only a process that sees all others can tell.
+    let namespace = fs::read_link("/proc/self/ns/pid").unwrap();
+    if sees_locks() && namespace == Path::new("pid:[4026531836]") {
+        assert_eq!(leftovers(), json!([left]));
+    }
+    let held = Flock::lock(File::open(&left).unwrap(), FlockArg::LockExclusive).unwrap();
+    assert_eq!(leftovers(), json!([]));
+    drop(held);
+}
