@@ -3,6 +3,8 @@
 //!
 //! Also [`Clock`], the source of that time.
 
+mod prefix;
+
 use std::cell::Cell;
 use std::fmt;
 use std::io::Write;
@@ -10,6 +12,7 @@ use std::io::Write;
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 
 use crate::system::sys;
+pub use prefix::{Prefix, Stamp};
 
 /// The replacement for each maximal invalid part of UTF-8: U+FFFD.
 const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();

@@ -37,6 +37,47 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     escaped.into()
 }
 
+/// Adds a line of a program's output to `out`, as a terminal may have it: what
+/// [must not be shown](is_unshowable) is escaped, except tabs, which do no harm. Left out are
+/// the sequences that set colours, and the `\r` of a line that ends as those of DOS.
+pub fn add_line(line: &[u8], out: &mut Vec<u8>) {
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t');
+    // Each byte is looked at, whatever the one before was: that is much faster.
+    if line.iter().fold(true, |plain, byte| plain & is_plain(byte)) {
+        out.extend_from_slice(line);
+        return;
+    }
+    let text = String::from_utf8_lossy(line);
+    let mut rest = text.strip_suffix('\r').unwrap_or(&text);
+    while let Some((before, from)) = rest
+        .find(is_unshowable)
+        .and_then(|at| rest.split_at_checked(at))
+    {
+        out.extend_from_slice(before.as_bytes());
+        let mut chars = from.chars();
+        let first = chars.next().unwrap_or_default();
+        rest = if let Some(after) = after_color(from) {
+            after
+        } else {
+            if first == '\t' {
+                out.push(b'\t');
+            } else {
+                out.extend(first.escape_default().map(|c| c as u8));
+            }
+            chars.as_str()
+        };
+    }
+    out.extend_from_slice(rest.as_bytes());
+}
+
+/// The text after the sequence that sets a colour or a style, if `text` begins with one.
+fn after_color(text: &str) -> Option<&str> {
+    let parameters = text.strip_prefix("\u{1b}[")?;
+    parameters
+        .trim_start_matches(|c: char| c.is_ascii_digit() || c == ';' || c == ':')
+        .strip_prefix('m')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,6 +90,30 @@ mod tests {
         );
         for text in ["/var/lib/grüße 雪", "می\u{200c}خواهم", "a\\nb"] {
             assert_eq!(escape(text), text);
+        }
+    }
+
+    #[test]
+    fn a_line_is_shown_without_colours_and_without_what_moves_the_cursor() {
+        for (text, shown) in [
+            (&b"plain\ttext ~"[..], "plain\ttext ~"),
+            (b"", ""),
+            ("grüße".as_bytes(), "grüße"),
+            (b"dos\r", "dos"),
+            (b"10%\r20%", "10%\\r20%"),
+            (b"\x1b[1;31mred\x1b[0m!", "red!"),
+            (
+                b"\x1b[2J\x1b]0;x\x07\x1b[",
+                "\\u{1b}[2J\\u{1b}]0;x\\u{7}\\u{1b}[",
+            ),
+            (
+                b"a\0b\xffc\xc2\x9bd\t\x7f",
+                "a\\u{0}b\u{fffd}c\\u{9b}d\t\\u{7f}",
+            ),
+        ] {
+            let mut out = Vec::new();
+            add_line(text, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), shown, "{text:?}");
         }
     }
 }

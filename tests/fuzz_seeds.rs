@@ -43,6 +43,13 @@ fn every_interrupt_seed_has_the_commands_of_the_contract() {
 }
 
 #[test]
+fn every_log_seed_is_read_as_the_model_says() {
+    seeds("log_reader")
+        .iter()
+        .for_each(|seed| checks::log_reader::check(seed));
+}
+
+#[test]
 fn every_control_seed_is_prepared_as_the_model_says() {
     seeds("control")
         .iter()

@@ -9,5 +9,6 @@ pub mod config;
 pub mod control;
 pub mod flag;
 pub mod interrupt;
+pub mod log_reader;
 pub mod marker;
 pub mod stamper;

@@ -8,14 +8,23 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat, renameat};
-use nix::sys::stat::{FileStat, Mode, fstat, fstatat, mkdirat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 
-use super::file::{Found, read_file};
+use super::file::{Found, kind, read_file};
 
 /// A directory inside a root.
 #[derive(Debug)]
 pub struct Dir(pub(super) OwnedFd);
+
+/// What is in a directory, in no order.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// The names of directories.
+    pub dirs: Vec<OsString>,
+    /// The names of files.
+    pub files: Vec<OsString>,
+}
 
 /// The calls that the others are made of. Not generic, and so not in the binary once for
 /// each type of a name.
@@ -131,6 +140,26 @@ impl Dir {
             }
         }
         Ok(names)
+    }
+
+    /// Lists the directories in the directory, and the files that are `wanted`. A link is
+    /// neither.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn list(&self, wanted: impl Fn(&OsStr) -> bool) -> io::Result<Listed> {
+        let mut listed = Listed::default();
+        for name in self.names(|name| name != "." && name != "..")? {
+            let Some(stat) = self.stat(&name)? else {
+                continue;
+            };
+            match kind(&stat) {
+                SFlag::S_IFDIR => listed.dirs.push(name),
+                SFlag::S_IFREG if wanted(&name) => listed.files.push(name),
+                _ => {}
+            }
+        }
+        Ok(listed)
     }
 
     /// Tells when a file, or a link itself, was last modified: seconds since the

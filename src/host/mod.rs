@@ -17,15 +17,17 @@ mod root;
 mod staging;
 mod sync;
 mod temporary;
+mod watcher;
 
 pub use copy::{Change, Copied, Copying, compare_tree, copy_file, copy_tree};
-pub use dir::Dir;
+pub use dir::{Dir, Listed};
 pub use file_locks::{FileLocks, Holder, own_namespace};
 pub use lock_file::LockFile;
 pub use look::{Entry, Kind, Listing};
 pub use root::Root;
 pub use staging::Staging;
 pub use temporary::is_temporary;
+pub use watcher::{Event, Watcher};
 
 /// The most symbolic links that one path may lead over, as in the kernel.
 const MAX_SYMLINKS: u32 = 40;

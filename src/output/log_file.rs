@@ -292,8 +292,9 @@ impl Drop for Hold {
     }
 }
 
-/// Tells if a live run holds a log.
-fn is_held(log: &File) -> bool {
+/// Tells if a live run holds a log: the log of its standard output.
+#[must_use]
+pub fn is_held(log: &File) -> bool {
     let mut lock = whole_file(libc::F_RDLCK);
     let asked = fcntl(log, FcntlArg::F_OFD_GETLK(&mut lock));
     asked.is_ok() && i32::from(lock.l_type) == libc::F_WRLCK

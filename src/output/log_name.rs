@@ -35,8 +35,9 @@ pub fn err_path(log: &Path) -> PathBuf {
     path.into()
 }
 
-/// `%Y-%m-%d-%H%M%S`.
-fn timestamp(utc: OffsetDateTime) -> String {
+/// The time of a run as its log names have it, `%Y-%m-%d-%H%M%S`.
+#[must_use]
+pub fn timestamp(utc: OffsetDateTime) -> String {
     let (year, month, day) = utc.to_calendar_date();
     let month = u8::from(month);
     let (hour, minute, second) = utc.to_hms();

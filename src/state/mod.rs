@@ -14,6 +14,7 @@ mod layout;
 pub mod lock;
 pub mod marker;
 pub mod survey;
+pub mod outcomes;
 
 use std::ffi::OsStr;
 use std::path::Path;

@@ -1,0 +1,95 @@
+//! Merging logs, through the library.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use allocation_counter::measure;
+use proptest::prelude::*;
+use skyhook_agent::host::Root;
+use skyhook_agent::output::log_merge::Merge;
+use skyhook_agent::output::log_reader::{Found, LogReader, Place};
+use skyhook_agent::output::runs::Runs;
+use skyhook_agent::reactor::Stream;
+use skyhook_agent::stamp::Stamp;
+
+/// A log as the agent writes it: each line is text and the second at which it came.
+fn log(lines: &[(u8, String)]) -> String {
+    let stamp = |second: u8| format!("[out]2026-05-02T21:51:{second:02}.000000 ");
+    let mut log = lines.first().map_or(String::new(), |(at, _)| stamp(*at));
+    for (at, text) in lines {
+        log += &format!("{text}\n{}", stamp(*at));
+    }
+    log
+}
+
+/// The order that is promised: of the lines that the logs have in front, the earliest;
+/// of equal ones, that of the first log.
+fn merged(mut logs: Vec<Vec<(u8, String)>>) -> Vec<(u8, String)> {
+    logs.iter_mut().for_each(|log| log.reverse());
+    let mut lines = Vec::new();
+    while let Some(first) = logs
+        .iter_mut()
+        .filter(|log| !log.is_empty())
+        .min_by_key(|log| log.last().unwrap().0)
+    {
+        lines.push(first.pop().unwrap());
+    }
+    lines
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// Their clocks may go back, and there may be more than are open at a time.
+    #[test]
+    fn the_earliest_line_in_front_of_all_logs_is_always_next(
+        logs in prop::collection::vec(prop::collection::vec((0..60_u8, "[a-z]{0,9}"), 0..6), 0..90),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let above = dir.path().join("pkg/1.2.3");
+        fs::create_dir_all(&above).unwrap();
+        for (i, lines) in logs.iter().enumerate() {
+            let name = format!("{i:03}.sh-2026-05-02-215100.log");
+            fs::write(above.join(name), log(lines)).unwrap();
+        }
+        let root = Root::open(Path::new("/")).unwrap();
+        let found = Runs::find(&root, &[PathBuf::from(dir.path())]);
+        let mut merge = Merge::new(&root);
+        for run in found.runs {
+            merge.add(&Rc::new(run), Stream::Stdout, Stamp::EARLIEST, true).unwrap();
+        }
+        let mut lines = Vec::new();
+        while let Some(entry) = merge.next_line().unwrap() {
+            if entry.line.raw.ends_with(b"\n") {
+                let time = entry.line.time.unwrap();
+                let second = time.as_str()[17..19].parse().unwrap();
+                lines.push((second, String::from_utf8(entry.line.text.to_vec()).unwrap()));
+            }
+        }
+        prop_assert_eq!(lines, merged(logs));
+    }
+}
+
+#[test]
+fn a_line_takes_no_allocation() {
+    let lines: Vec<(u8, String)> = (0..60)
+        .cycle()
+        .take(30_000)
+        .map(|at| (at, "text".to_owned()))
+        .collect();
+    let log = log(&lines);
+    let mut reader = LogReader::new(log.as_bytes(), "[out]", Place::default(), true);
+    let mut found = 0;
+    let allocations = measure(|| {
+        while reader.find().unwrap() == Found::Line {
+            assert!(reader.line().is_some());
+            reader.pass();
+            found += 1;
+        }
+    });
+    assert_eq!(allocations.count_total, 0);
+    assert_eq!(found, lines.len() + 1, "and the prefix at the end");
+}
