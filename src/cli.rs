@@ -2,6 +2,7 @@
 
 mod common;
 mod help;
+mod logs;
 mod near_miss;
 mod operator;
 mod run_step;
@@ -32,6 +33,8 @@ pub enum Request {
     Status(commands::status::Options),
     /// Say what is wrong with packages.
     Validate(commands::validate::Options),
+    /// Show what steps have said.
+    Logs(commands::logs::Options),
     /// Become a step.
     ChrootExec {
         /// The file that names the command, as JSON.
@@ -159,6 +162,7 @@ fn read_with_clap(words: impl IntoIterator<Item = OsString>) -> Result<Request, 
         Command::RunStep(args) => Request::RunStep(args.into()),
         Command::Status(args) => Request::Status(args.try_into()?),
         Command::Validate(args) => Request::Validate(args.into()),
+        Command::Logs(args) => Request::Logs((*args).into()),
         Command::ChrootExec {
             control_file,
             chroot_dir,
@@ -235,6 +239,17 @@ enum Command {
         after_long_help = status::NOTES
     )]
     Status(status::Status),
+    /// Show what the steps of packages have said on a node
+    ///
+    /// Shows the logs of standard output and standard error, merged in the order in
+    /// which the lines came. Without options: of each step, the newest run. Changes
+    /// nothing, and needs no lock.
+    #[command(
+        verbatim_doc_comment,
+        after_help = logs::SHORT_NOTES,
+        after_long_help = logs::NOTES
+    )]
+    Logs(Box<logs::Logs>),
 
     /// Internal: the agent starts each step with this command
     ///

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use anstream::ColorChoice;
 use skyhook_agent::cli::{self, Request};
-use skyhook_agent::commands::{Outcome, Process, agent, banner, run_step, status, validate};
+use skyhook_agent::commands::{Outcome, Process, agent, banner, logs, run_step, status, validate};
 use skyhook_agent::error::Error;
 use skyhook_agent::exec::{chroot_exec, tee};
 use skyhook_agent::host::Root;
@@ -61,6 +61,20 @@ fn main() -> ExitCode {
         }
         Request::Validate(options) => {
             let outcome = answer(options.color, |printer| validate::run(&options, printer));
+            code_of(outcome, &mut console)
+        }
+        Request::Logs(options) => {
+            let outcome = Settings::from_process().and_then(|settings| {
+                answer(options.color, |printer| {
+                    let mut context = logs::Context {
+                        printer,
+                        console: &mut console,
+                        settings: &settings,
+                        clock: &SystemClock::default(),
+                    };
+                    logs::run(&options, &mut context)
+                })
+            });
             code_of(outcome, &mut console)
         }
         Request::ChrootExec {

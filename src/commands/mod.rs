@@ -23,6 +23,7 @@ pub mod agent;
 pub mod banner;
 pub mod interrupt;
 mod lock;
+pub mod logs;
 mod options;
 pub mod reboot;
 pub mod run_step;

@@ -2,8 +2,11 @@
 
 use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::os::fd::AsFd;
 
 use anstream::{AutoStream, ColorChoice};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use serde_json::ser::Formatter;
 
@@ -79,6 +82,32 @@ impl Printer {
         let written = value.serialize(&mut json);
         written.map_err(|error| cannot_write(error.into()))?;
         self.bytes(b"\n")
+    }
+
+    /// Passes on what is held in the buffer, and waits until `fd` has something to read.
+    ///
+    /// # Errors
+    /// [`Error::ReaderLeft`] if the reader leaves during the wait.
+    pub fn wait_for(&mut self, fd: &impl AsFd) -> Result<(), Error> {
+        self.flush()?;
+        loop {
+            let mut fds = [
+                PollFd::new(fd.as_fd(), PollFlags::POLLIN),
+                // Of a pipe without a reader, the kernel tells unasked.
+                PollFd::new(self.out.get_ref().as_fd(), PollFlags::empty()),
+            ];
+            match poll(&mut fds, PollTimeout::NONE) {
+                Err(Errno::EINTR) => continue,
+                waited => waited.map_err(|error| Error::io("wait for", "changes", error))?,
+            };
+            let [fd, stdout] = fds.map(|fd| fd.any().unwrap_or_default());
+            if stdout {
+                return Err(Error::ReaderLeft);
+            }
+            if fd {
+                return Ok(());
+            }
+        }
     }
 
     /// Passes on what is held in the buffer: before a command waits, and at its end.

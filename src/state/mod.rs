@@ -13,8 +13,8 @@ mod interrupts;
 mod layout;
 pub mod lock;
 pub mod marker;
-pub mod survey;
 pub mod outcomes;
+pub mod survey;
 
 use std::ffi::OsStr;
 use std::path::Path;

@@ -184,6 +184,37 @@ pub fn set_up_signals() {
     set_signal(libc::SIGXFSZ, libc::SIG_IGN);
 }
 
+/// Has the signals that a person or Kubernetes ends a process with end this one at once,
+/// also if it is PID 1 of a container, where they would do nothing otherwise. What the
+/// process is doing does not matter: it may be waiting for a reader.
+///
+/// A signal that is ignored stays ignored.
+pub fn end_at_once_on_signals() {
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT] {
+        if is_ignored(signal) {
+            continue;
+        }
+        // SAFETY: sigaction is plain data for which all zeroes is a value.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        let handler: extern "C" fn(libc::c_int) = end;
+        action.sa_sigaction = handler as libc::sighandler_t;
+        action.sa_flags = libc::SA_RESETHAND | libc::SA_NODEFER;
+        // SAFETY: `action` is a live local, and its handler only calls what a handler may
+        // call. The old action is not asked for.
+        unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
+    }
+}
+
+/// Ends the process as the signal would: its default disposition is set again by now.
+extern "C" fn end(signal: libc::c_int) {
+    // SAFETY: both may be called in a handler, and take integers. The first returns only
+    // in PID 1.
+    unsafe {
+        libc::raise(signal);
+        libc::_exit(128 + signal)
+    }
+}
+
 /// Tells if this process ignores `signal`, as one started by nohup does SIGHUP.
 #[must_use]
 pub fn is_ignored(signal: libc::c_int) -> bool {

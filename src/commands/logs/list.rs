@@ -1,0 +1,181 @@
+//! Lists runs.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::{Form, Logs, stamp};
+use crate::error::Error;
+use crate::output::runs::Run;
+use crate::reactor::Stream;
+use crate::stamp::{Iso8601, Stamp};
+use crate::state::outcomes::{self, RunOutcome};
+use crate::text;
+
+/// The directory of the operator that has a state directory for each custom resource.
+const STATE_DIRS: &str = "/var/lib/skyhook";
+
+/// A run as JSON, schema 1.
+#[derive(Serialize)]
+struct Row<'r> {
+    /// The start of the run, in UTC, as the names of its logs have it.
+    run: String,
+    package: &'r str,
+    version: &'r str,
+    /// The path of the step, `interrupts/{type}_{i}` for an interrupt.
+    step: &'r str,
+    /// The size of the log of standard output; `null` if there is none.
+    stdout_bytes: Option<u64>,
+    /// The size of the log of standard error; `null` if there is none.
+    stderr_bytes: Option<u64>,
+    /// `running`, `succeeded`, `failed` or `unknown`.
+    outcome: &'static str,
+}
+
+/// Lists the `chosen` of all `runs`: those that have been written to since this time, if
+/// there is one.
+pub(super) fn print(
+    logs: &mut Logs<'_, '_>,
+    runs: &[Run],
+    chosen: &[&Run],
+    since: Option<Stamp>,
+) -> Result<(), Error> {
+    let (outcomes, errors) = outcomes::of(logs.root, &state_dirs(logs), runs);
+    logs.report(errors)?;
+    let mut rows = Vec::new();
+    for (run, known) in runs.iter().zip(outcomes) {
+        if !chosen.contains(&run) {
+            continue;
+        }
+        let written = |at| stamp(Iso8601(logs.zone.local(at)));
+        if since.is_some_and(|since| known.written.is_some_and(|at| written(at) < since)) {
+            continue;
+        }
+        rows.push(Row {
+            run: run.id(),
+            package: &run.package,
+            version: &run.version,
+            step: &run.step,
+            stdout_bytes: run.len(logs.root, Stream::Stdout),
+            stderr_bytes: run.len(logs.root, Stream::Stderr),
+            outcome: known.outcome.name(),
+        });
+    }
+    if logs.options.form == Form::Json {
+        return rows
+            .iter()
+            .try_for_each(|row| logs.context.printer.json(row));
+    }
+    table(logs, &rows)
+}
+
+/// The directories that may have the state of the packages: the operator's, and that of the
+/// environment.
+fn state_dirs(logs: &Logs<'_, '_>) -> Vec<PathBuf> {
+    let mut dirs = vec![
+        Path::new("/").join(&logs.context.settings.root_dir),
+        PathBuf::from("/etc/skyhook"),
+    ];
+    if let Ok(dir) = logs.root.open_dir(Path::new(STATE_DIRS))
+        && let Ok(listed) = dir.list(|_| false)
+    {
+        let names = listed.dirs.iter();
+        dirs.extend(names.map(|name| Path::new(STATE_DIRS).join(name)));
+    }
+    dirs.dedup();
+    dirs
+}
+
+/// Prints the rows for people, in columns.
+fn table(logs: &mut Logs<'_, '_>, rows: &[Row<'_>]) -> Result<(), Error> {
+    let printer = &mut *logs.context.printer;
+    let palette = printer.palette;
+    let cells: Vec<[String; 6]> = rows
+        .iter()
+        .map(|row| {
+            [
+                row.run.clone(),
+                text::escape(row.package).into_owned(),
+                text::escape(row.version).into_owned(),
+                text::escape(row.step).into_owned(),
+                size(row.stdout_bytes),
+                size(row.stderr_bytes),
+            ]
+        })
+        .collect();
+    let titles = ["RUN (UTC)", "PACKAGE", "VERSION", "STEP", "OUT", "ERR"].map(str::to_owned);
+    let width = |column: usize| {
+        let cells = cells.iter().chain([&titles]);
+        let widths = cells.filter_map(|cells| cells.get(column).map(|cell| cell.chars().count()));
+        widths.max().unwrap_or_default()
+    };
+    let widths: [usize; 6] = std::array::from_fn(width);
+    let line = |[run, package, version, step, out, err]: &[String; 6]| {
+        let [a, b, c, d, e, f] = widths;
+        format!("{run:a$}  {package:b$}  {version:c$}  {step:d$}  {out:>e$}  {err:>f$}")
+    };
+    let strong = palette.strong;
+    printer.line(format_args!("{strong}{}  OUTCOME{strong:#}", line(&titles)))?;
+    for (row, cells) in rows.iter().zip(&cells) {
+        let outcome = row.outcome;
+        let style = match outcome {
+            "succeeded" => palette.good,
+            "failed" => palette.bad,
+            "running" => palette.note,
+            _ => palette.dim,
+        };
+        printer.line(format_args!("{}  {style}{outcome}{style:#}", line(cells)))?;
+    }
+    Ok(())
+}
+
+/// A number of bytes for people: three digits, and a unit.
+fn size(bytes: Option<u64>) -> String {
+    let Some(bytes) = bytes else {
+        return "-".to_owned();
+    };
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let (mut scale, mut tenths) = (0, u128::from(bytes) * 10);
+    while tenths >= 10_000 && scale + 1 < units.len() {
+        tenths = tenths.div_ceil(1024);
+        scale += 1;
+    }
+    let unit = units.get(scale).copied().unwrap_or_default();
+    match (scale, tenths) {
+        (0, _) | (_, 1000..) => format!("{} {unit}", tenths / 10),
+        _ => format!("{}.{} {unit}", tenths / 10, tenths % 10),
+    }
+}
+
+impl RunOutcome {
+    fn name(self) -> &'static str {
+        match self {
+            RunOutcome::Running => "running",
+            RunOutcome::Succeeded => "succeeded",
+            RunOutcome::Failed => "failed",
+            RunOutcome::Unknown => "unknown",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_has_three_digits_and_a_unit() {
+        for (bytes, shown) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 KiB"),
+            (1024, "1.0 KiB"),
+            (1536, "1.5 KiB"),
+            (123 * 1024, "123 KiB"),
+            (1 << 30, "1.0 GiB"),
+            (u64::MAX, "16777216 TiB"),
+        ] {
+            assert_eq!(size(Some(bytes)), shown, "{bytes}");
+        }
+        assert_eq!(size(None), "-");
+    }
+}

@@ -1,0 +1,261 @@
+//! Shows lines: for people, as JSON, or as they are.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::rc::Rc;
+
+use serde::Serialize;
+
+use super::{Form, Grep, Options};
+use crate::error::Error;
+use crate::output::log_merge::Entry;
+use crate::output::log_reader::LineEnd;
+use crate::output::runs::Run;
+use crate::output::{Palette, Printer};
+use crate::reactor::Stream;
+use crate::stamp::Stamp;
+use crate::text;
+
+/// What stands in place of a time that is not known: as wide as one.
+const NO_TIME: &str = "               ";
+
+/// Shows the lines that are asked for.
+pub(super) struct Show {
+    form: Form,
+    grep: Option<Grep>,
+    since: Option<Stamp>,
+    palette: Palette,
+    labels: Labels,
+    /// The line that was shown last: its time has the day that was said.
+    newest: Option<Stamp>,
+    /// What the lines of the newest run of each stream have in common.
+    heads: [Option<Head>; 2],
+    /// The runs whose headline has been shown.
+    introduced: Vec<Rc<Run>>,
+    buffer: Vec<u8>,
+}
+
+/// What is said of a line's run in front of each line, since there are several.
+#[derive(Clone, Copy, Debug, Default)]
+struct Labels {
+    packages: bool,
+    versions: bool,
+    steps: bool,
+    width: usize,
+}
+
+/// What the lines of a stream of a run have in common.
+struct Head {
+    run: Rc<Run>,
+    id: String,
+    /// In front of the time, and between time and text.
+    styled: (String, String),
+}
+
+/// A line as JSON, schema 1.
+#[derive(Serialize)]
+struct JsonLine<'l> {
+    /// The local time at which the line was read from the step, `null` if the log does not
+    /// tell.
+    time: Option<&'l str>,
+    /// `out` or `err`.
+    stream: &'static str,
+    package: &'l str,
+    version: &'l str,
+    /// The path of the step, `interrupts/{type}_{i}` for an interrupt.
+    step: &'l str,
+    /// The start of the run, in UTC, as the names of its logs have it.
+    run: &'l str,
+    /// The text of the line; U+FFFD for what is no UTF-8.
+    text: &'l str,
+}
+
+impl Show {
+    pub(super) fn new(options: &Options, since: Option<Stamp>, palette: Palette) -> Show {
+        Show {
+            form: options.form,
+            grep: options.grep.clone(),
+            since,
+            palette,
+            labels: Labels::default(),
+            newest: None,
+            heads: [None, None],
+            introduced: Vec::new(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Prepares for lines of these runs.
+    pub(super) fn expect(&mut self, runs: &[&Run]) {
+        let packages: BTreeSet<&str> = runs.iter().map(|run| &*run.package).collect();
+        let versions: BTreeSet<(&str, &str)> = runs
+            .iter()
+            .map(|run| (&*run.package, &*run.version))
+            .collect();
+        let steps: BTreeSet<(&str, &str)> =
+            runs.iter().map(|run| (&*run.package, &*run.step)).collect();
+        self.labels.packages |= packages.len() > 1;
+        self.labels.versions |= versions.len() > packages.len();
+        self.labels.steps |= steps.len() > packages.len();
+        self.widen(runs);
+    }
+
+    /// Prepares for lines of runs to come: of any package, of any step.
+    pub(super) fn expect_others(&mut self, packages: bool, steps: bool) {
+        self.labels.packages |= packages;
+        self.labels.steps |= steps;
+    }
+
+    /// Makes room for the labels of these runs.
+    pub(super) fn widen(&mut self, runs: &[&Run]) {
+        let labels = runs.iter().map(|run| self.labels.of(run).chars().count());
+        self.labels.width = labels.max().unwrap_or_default().max(self.labels.width);
+    }
+
+    /// Shows a line, if it is one that is asked for.
+    pub(super) fn entry(&mut self, entry: &Entry<'_>, printer: &mut Printer) -> Result<(), Error> {
+        let line = &entry.line;
+        if self.since.is_some_and(|since| entry.due < since) {
+            return Ok(());
+        }
+        let is_dangling = line.end == LineEnd::Dangling;
+        if let Some(grep) = &self.grep
+            && (is_dangling || !grep.matches(line.text))
+        {
+            return Ok(());
+        }
+        match self.form {
+            Form::Raw => printer.bytes(line.raw),
+            _ if is_dangling => Ok(()),
+            Form::Json => self.json(entry, printer),
+            Form::Human => self.human(entry, printer),
+        }
+    }
+
+    fn human(&mut self, entry: &Entry<'_>, printer: &mut Printer) -> Result<(), Error> {
+        let dim = self.palette.dim;
+        if self
+            .newest
+            .is_none_or(|newest| newest.date() != entry.due.date())
+        {
+            printer.line(format_args!("{dim}-- {} --{dim:#}", entry.due.date()))?;
+        }
+        self.newest = Some(entry.due);
+        if self.is_new(entry) {
+            self.introduce(entry.run, printer)?;
+            self.set_head(entry);
+        }
+        let Some(head) = self.heads.get(index(entry.stream)).and_then(Option::as_ref) else {
+            return Ok(());
+        };
+        self.buffer.clear();
+        self.buffer.extend_from_slice(head.styled.0.as_bytes());
+        let time = entry.line.time.as_ref().map_or(NO_TIME, Stamp::time);
+        self.buffer.extend_from_slice(time.as_bytes());
+        self.buffer.extend_from_slice(head.styled.1.as_bytes());
+        text::add_line(entry.line.text, &mut self.buffer);
+        self.buffer.push(b'\n');
+        printer.bytes(&self.buffer)
+    }
+
+    fn json(&mut self, entry: &Entry<'_>, printer: &mut Printer) -> Result<(), Error> {
+        if self.is_new(entry) {
+            self.set_head(entry);
+        }
+        let Some(head) = self.heads.get(index(entry.stream)).and_then(Option::as_ref) else {
+            return Ok(());
+        };
+        printer.json(&JsonLine {
+            time: entry.line.time.as_ref().map(Stamp::as_str),
+            stream: name(entry.stream),
+            package: &entry.run.package,
+            version: &entry.run.version,
+            step: &entry.run.step,
+            run: &head.id,
+            text: &String::from_utf8_lossy(entry.line.text),
+        })
+    }
+
+    /// Tells if the newest line of this stream was one of another run.
+    fn is_new(&self, entry: &Entry<'_>) -> bool {
+        let head = self.heads.get(index(entry.stream)).and_then(Option::as_ref);
+        head.is_none_or(|head| !Rc::ptr_eq(&head.run, entry.run))
+    }
+
+    /// Says which run the lines that follow are from, once.
+    fn introduce(&mut self, run: &Rc<Run>, printer: &mut Printer) -> Result<(), Error> {
+        if self.introduced.iter().any(|known| Rc::ptr_eq(known, run)) {
+            return Ok(());
+        }
+        // Those that nobody else knows have no more lines.
+        self.introduced.retain(|run| Rc::strong_count(run) > 1);
+        self.introduced.push(Rc::clone(run));
+        let dim = self.palette.dim;
+        let of = format!("{} {} {}", run.package, run.version, run.step);
+        let of = text::escape(&of);
+        printer.line(format_args!("{dim}-- {of}, run {} --{dim:#}", run.id()))
+    }
+
+    fn set_head(&mut self, entry: &Entry<'_>) {
+        let Palette {
+            dim,
+            strong,
+            note,
+            bad,
+            ..
+        } = self.palette;
+        let stream = match entry.stream {
+            Stream::Stdout => note,
+            Stream::Stderr => bad,
+        };
+        let label = self.labels.of(entry.run);
+        let label = match self.labels.width {
+            0 => String::new(),
+            width => format!("{strong}{label:width$}{strong:#} "),
+        };
+        let name = name(entry.stream);
+        let head = Head {
+            run: Rc::clone(entry.run),
+            id: entry.run.id(),
+            styled: (
+                dim.to_string(),
+                format!("{dim:#} {label}{stream}{name}{stream:#} "),
+            ),
+        };
+        if let Some(slot) = self.heads.get_mut(index(entry.stream)) {
+            *slot = Some(head);
+        }
+    }
+}
+
+impl Labels {
+    /// Says whose lines they are: `pkg@1.2.3 a.sh`, or as much of it as is needed.
+    fn of(self, run: &Run) -> String {
+        let version: &dyn Display = if self.versions { &run.version } else { &"" };
+        let at = if self.versions { "@" } else { "" };
+        let mut words = Vec::new();
+        if self.packages {
+            words.push(format!("{}{at}{version}", run.package));
+        } else if self.versions {
+            words.push(run.version.clone());
+        }
+        if self.steps {
+            words.push(run.step.clone());
+        }
+        text::escape(&words.join(" ")).into_owned()
+    }
+}
+
+fn index(stream: Stream) -> usize {
+    match stream {
+        Stream::Stdout => 0,
+        Stream::Stderr => 1,
+    }
+}
+
+fn name(stream: Stream) -> &'static str {
+    match stream {
+        Stream::Stdout => "out",
+        Stream::Stderr => "err",
+    }
+}

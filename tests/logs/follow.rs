@@ -1,0 +1,239 @@
+//! Following logs.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+
+use super::support::running::wait_for_state;
+use super::support::{
+    Node, Running, Skip, agent, assert_says, is_root, or_skip, skip, stdout, wrapped,
+};
+use super::{LogDir, log, one_run};
+
+const NAME: &str = "pkg/1.2.3/a.sh-2026-05-02-215100.log";
+
+fn append(path: &Path, text: &str) {
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+/// A line with its stamp behind it.
+fn line(label: &str, text: &str) -> String {
+    format!("{text}\n[{label}]2026-05-02T22:00:00.000000 ")
+}
+
+fn followed(logs: &LogDir, words: &[&str]) -> Running {
+    Running::start(&mut logs.logs(&[&["--follow"], words].concat()))
+}
+
+#[test]
+fn what_is_written_later_is_shown_at_once() {
+    let logs = one_run(&[("01.000000", "one")], &[("02.000000", "two")]);
+    let mut following = followed(&logs, &["pkg"]);
+    following.wait_for_line("one");
+    following.wait_for_line("two");
+    let path = logs.path().join(NAME);
+    append(&path, &line("out", "three"));
+    following.wait_for_line("three");
+    append(
+        &logs.path().join(format!("{NAME}.err")),
+        &line("err", "four"),
+    );
+    following.wait_for_line("four");
+    // Cut in a stamp.
+    let five = line("out", "five");
+    append(&path, &five[..20]);
+    append(&path, &five[20..]);
+    following.wait_for_line("five");
+    kill(following.pid(), Signal::SIGTERM).unwrap();
+    let shown = stdout(&following.finish());
+    assert_says(
+        &shown,
+        &["21:51:02.000000 a.sh err two\n22:00:00.000000 a.sh out three\n"],
+    );
+    assert_eq!(shown.lines().count(), 2 + 5, "{shown}");
+}
+
+#[test]
+fn new_runs_are_shown_also_in_new_directories_and_only_those_asked_for() {
+    let logs = LogDir::new();
+    let below = LogDir(tempfile::TempDir::new_in(logs.path()).unwrap());
+    let dir = below.path().join("to/come");
+    let mut command = agent();
+    command
+        .args(["logs", "--follow", "pkg", "--log-dir"])
+        .arg(&dir);
+    let mut following = Running::start(&mut command);
+    wait_for_state(following.pid(), Some('S'));
+    for (name, text) in [
+        ("pkg/1.2.3/a.sh-2026-05-02-215100.log", "one"),
+        ("other/1.2.3/a.sh-2026-05-02-215100.log", "other"),
+        ("pkg/1.2.3/a.sh-2026-05-02-215101.log", "two"),
+        ("pkg/1.2.4/sub/b.sh-2026-05-02-215102.log", "three"),
+        ("pkg/1.2.4/sub/b.sh-2026-05-02-215102.log.err", "four"),
+    ] {
+        below.write(
+            &format!("to/come/{name}"),
+            log("out", &[("01.000000", text)]).replace(
+                "[out]",
+                if name.ends_with(".err") {
+                    "[err]"
+                } else {
+                    "[out]"
+                },
+            ),
+        );
+        if text != "other" {
+            following.wait_for_line(text);
+        }
+    }
+    // The whole directory is replaced.
+    fs::remove_dir_all(&dir).unwrap();
+    below.write(
+        "to/come/pkg/1.2.3/c.sh-2026-05-02-215103.log",
+        log("out", &[("01.000000", "five")]),
+    );
+    following.wait_for_line("five");
+    kill(following.pid(), Signal::SIGTERM).unwrap();
+    let shown = stdout(&following.finish());
+    assert!(!shown.contains("other"), "{shown}");
+}
+
+#[test]
+fn a_real_run_is_followed_to_its_last_line_without_a_newline() {
+    let node = Node::new().step("a.sh", "#!/bin/sh\necho one\nread -r _\nprintf last\n");
+    let mut command = agent();
+    command
+        .args(["logs", "--follow", "--log-dir"])
+        .arg(node.path("log"));
+    let mut following = Running::start(&mut command);
+    wait_for_state(following.pid(), Some('S'));
+    let mut running = Running::start(&mut node.run("apply"));
+    following.wait_for_line("one");
+    running.send("");
+    running.finish();
+    following.wait_for_line("last");
+    // And further runs.
+    let mut again = node.run("apply");
+    again
+        .env("OVERLAY_ALWAYS_RUN_STEP", "true")
+        .output()
+        .unwrap();
+    following.wait_for_line("one");
+    following.wait_for_line("last");
+}
+
+#[test]
+fn a_log_that_is_truncated_is_read_from_its_start_again() {
+    let logs = one_run(&[("01.000000", "one")], &[("02.000000", "two")]);
+    let mut following = followed(&logs, &[]);
+    following.wait_for_line("two");
+    let path = logs.path().join(NAME);
+    File::create(&path).unwrap();
+    assert_says(&following.wait_for_notice(), &["is shorter than before"]);
+    append(&path, &log("out", &[("03.000000", "three")]));
+    following.wait_for_line("three");
+}
+
+#[test]
+fn the_file_that_replaces_a_log_is_read_and_the_rest_of_a_removed_one() {
+    let logs = one_run(&[("01.000000", "one")], &[("02.000000", "two")]);
+    let mut following = followed(&logs, &[]);
+    following.wait_for_line("two");
+    let path = logs.path().join(NAME);
+    let new = logs.write("new", log("out", &[("03.000000", "three")]));
+    fs::rename(&new, &path).unwrap();
+    following.wait_for_line("three");
+    append(&path, "rest");
+    fs::remove_file(&path).unwrap();
+    following.wait_for_line("rest");
+    // The name is free for a new one.
+    logs.write(NAME, log("out", &[("04.000000", "four")]));
+    following.wait_for_line("four");
+}
+
+#[test]
+fn it_ends_at_once_by_a_signal_also_if_nobody_reads() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        let logs = one_run(&[("01.000000", "one")], &[("02.000000", "two")]);
+        let path = logs.path().join(NAME);
+        append(&path, &line("out", &"x".repeat(80)).repeat(20_000));
+        // A shell starts what runs in its background without SIGINT.
+        let default = ["env", "--default-signal"];
+        let mut command = wrapped(&default, &logs.logs(&["--follow"]));
+        command.stdout(std::process::Stdio::piped());
+        let mut following = command.spawn().unwrap();
+        let pid = super::support::process::pid(&following);
+        // It waits for its reader.
+        wait_for_state(pid, Some('S'));
+        kill(pid, signal).unwrap();
+        assert_eq!(following.wait().unwrap().signal(), Some(signal as i32));
+    }
+}
+
+/// As the first process of a container, whom signals do nothing unless it handles them.
+#[test]
+fn it_ends_by_a_signal_as_pid_1_too() {
+    if !is_root() {
+        skip!(Skip::NotPossible(
+            "only root makes a namespace of processes"
+        ));
+    }
+    let logs = one_run(&[("01.000000", "one")], &[("02.000000", "two")]);
+    let words = ["unshare", "--pid", "--fork", "--kill-child"];
+    let mut probe = wrapped(&words, &std::process::Command::new("true"));
+    let probed = super::support::skip::try_out(&mut probe, "this user may not unshare");
+    or_skip!(probed);
+    let mut following = Running::start(&mut wrapped(&words, &logs.logs(&["--follow"])));
+    following.wait_for_line("two");
+    let children = format!("/proc/{0}/task/{0}/children", following.pid());
+    let child: i32 = fs::read_to_string(children)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    kill(nix::unistd::Pid::from_raw(child), Signal::SIGTERM).unwrap();
+    let output = following.finish();
+    assert_eq!(output.status.code(), Some(128 + 15), "{output:?}");
+}
+
+#[test]
+fn it_ends_if_its_reader_leaves_and_that_is_no_failure() {
+    let logs = one_run(&[("01.000000", "one")], &[("02.000000", "two")]);
+    let mut command = logs.logs(&["--follow"]);
+    let mut following = command
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = super::support::process::pid(&following);
+    wait_for_state(pid, Some('S'));
+    drop(following.stdout.take());
+    assert!(following.wait().unwrap().success());
+}
+
+#[test]
+fn it_sleeps_while_nothing_happens() {
+    let logs = one_run(&[("01.000000", "one")], &[("02.000000", "two")]);
+    let mut following = followed(&logs, &[]);
+    following.wait_for_line("two");
+    wait_for_state(following.pid(), Some('S'));
+    let switches = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", following.pid())).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("voluntary_ctxt"));
+        line.unwrap().to_owned()
+    };
+    std::thread::sleep(Duration::from_millis(50));
+    let before = switches();
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(switches(), before, "it has not woken up");
+}

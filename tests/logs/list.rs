@@ -1,0 +1,149 @@
+//! The list of runs.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::support::{Node, Running, WAITS, agent, stdout_of_success};
+use super::{LogDir, log};
+
+#[test]
+fn a_list_has_each_run_with_its_sizes() {
+    let logs = LogDir::new();
+    let out = log("out", &[("01.000000", "one")]);
+    logs.write("pkg/1.2.3/a.sh-2026-05-02-215100.log", &out);
+    logs.write("pkg/1.2.3/a.sh-2026-05-02-215100.log.err", "");
+    logs.write(
+        "other/0.1.0/sub/long-name.sh-2026-05-02-215101.log",
+        vec![b'x'; 3 << 20],
+    );
+    assert_eq!(
+        logs.shown(&["--list"]),
+        "\
+RUN (UTC)          PACKAGE  VERSION  STEP                  OUT  ERR  OUTCOME
+2026-05-02-215100  pkg      1.2.3    a.sh                 68 B  0 B  unknown
+2026-05-02-215101  other    0.1.0    sub/long-name.sh  3.0 MiB    -  unknown
+"
+    );
+    assert_eq!(
+        logs.shown(&["--list", "--output", "json", "pkg"]),
+        "{\"run\":\"2026-05-02-215100\",\"package\":\"pkg\",\"version\":\"1.2.3\",\
+         \"step\":\"a.sh\",\"stdout_bytes\":68,\"stderr_bytes\":0,\"outcome\":\"unknown\"}\n"
+    );
+    assert_eq!(
+        logs.shown(&["--list", "--runs", "1", "pkg"])
+            .lines()
+            .count(),
+        2
+    );
+}
+
+/// The list of a node's runs: step and outcome.
+fn outcomes(node: &Node) -> Vec<(String, String)> {
+    let mut command = list(node);
+    let shown = stdout_of_success(&command.output().unwrap());
+    let field = |line: &Value, name: &str| line[name].as_str().unwrap().to_owned();
+    shown
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .map(|line| (field(&line, "step"), field(&line, "outcome")))
+        .collect()
+}
+
+fn list(node: &Node) -> Command {
+    let mut command = agent();
+    command
+        .args(["logs", "--list", "--output", "json"])
+        .env("SKYHOOK_LOG_DIR", node.path("log"))
+        .env("SKYHOOK_ROOT_DIR", node.path("state"));
+    command
+}
+
+fn owned(outcomes: &[(&str, &str)]) -> Vec<(String, String)> {
+    let outcomes = outcomes.iter();
+    outcomes
+        .map(|(step, outcome)| ((*step).to_owned(), (*outcome).to_owned()))
+        .collect()
+}
+
+#[test]
+fn flags_tell_which_runs_of_steps_have_succeeded_and_check_results_how_checks_went() {
+    let node = Node::new()
+        .step("a.sh", "#!/bin/sh\necho a\n")
+        .step_with(
+            "sub/b.sh",
+            "#!/bin/sh\necho b\n",
+            &json!({ "arguments": ["x", "?>"] }),
+        )
+        .step("c.sh", "#!/bin/sh\necho c\nexit 3\n");
+    node.script("sub/b_check.sh", "#!/bin/sh\nexit 1\n");
+    node.run("apply").output().unwrap();
+    let a_b_c = [
+        ("a.sh", "succeeded"),
+        ("sub/b.sh", "succeeded"),
+        ("c.sh", "unknown"),
+    ];
+    let mut expected = owned(&a_b_c);
+    expected.sort();
+    let mut found = outcomes(&node);
+    found.sort();
+    assert_eq!(found, expected);
+
+    node.run("apply-check").output().unwrap();
+    expected.extend(owned(&[
+        ("a_check.sh", "succeeded"),
+        ("c_check.sh", "succeeded"),
+        ("sub/b_check.sh", "failed"),
+    ]));
+    expected.sort();
+    let mut found = outcomes(&node);
+    found.sort();
+    assert_eq!(found, expected);
+}
+
+/// As apply and its check are, often.
+#[test]
+fn a_run_whose_flag_was_written_is_told_from_a_later_one_of_the_same_step() {
+    let node = Node::new().step("a.sh", "#!/bin/sh\n[ ! -e \"$0.fails\" ]\n");
+    node.run("apply").output().unwrap();
+    std::fs::write(node.path("copy/skyhook_dir/a.sh.fails"), "").unwrap();
+    let mut again = node.run("apply");
+    again
+        .env("OVERLAY_ALWAYS_RUN_STEP", "true")
+        .output()
+        .unwrap();
+    assert_eq!(
+        outcomes(&node),
+        owned(&[("a.sh", "succeeded"), ("a.sh", "unknown")])
+    );
+}
+
+#[test]
+fn the_flag_of_an_interrupt_tells_that_it_has_succeeded() {
+    let node = Node::new().command("systemctl", "#!/bin/sh\n[ \"$2\" != bad ] || exit 3\n");
+    let restart = |service: &str| json!({ "type": "service_restart", "services": [service] });
+    node.interrupt(&restart("bad")).output().unwrap();
+    let first = outcomes(&node);
+    assert!(
+        first
+            .iter()
+            .all(|(step, outcome)| step.starts_with("interrupts/")
+                && (outcome == "unknown" || outcome == "succeeded")),
+        "{first:?}"
+    );
+    node.interrupt(&restart("good")).output().unwrap();
+    let all = outcomes(&node);
+    assert!(all.len() > first.len(), "{all:?}");
+    assert_eq!(all.last().unwrap().1, "succeeded", "{all:?}");
+}
+
+#[test]
+fn a_run_that_is_under_way_is_running() {
+    let node = Node::new().step("a.sh", WAITS);
+    let mut running = Running::start(&mut node.run("apply"));
+    running.wait_for_line("ready");
+    assert_eq!(outcomes(&node), owned(&[("a.sh", "running")]));
+    running.send("go");
+    running.finish();
+    assert_eq!(outcomes(&node), owned(&[("a.sh", "succeeded")]));
+}
