@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::cell::OnceCell;
 use std::fs;
 use std::path::Path;
 
@@ -24,7 +25,45 @@ fn inspect_text(json: &[u8], files: &[&str]) -> Inspection {
     fs::create_dir_all(dir.path().join("copy")).unwrap();
     fs::write(dir.path().join("copy/config.json"), json).unwrap();
     let root = Root::open(dir.path()).unwrap();
-    inspect(&root, Path::new("/copy/config.json")).unwrap()
+    let inspection = inspect(&root, Path::new("/copy/config.json")).unwrap();
+    assert_schema_agrees(json, &inspection);
+    inspection
+}
+
+/// docs/config.schema.json, and its only schema.
+type Schema = (boon::Schemas, boon::SchemaIndex);
+
+fn schema() -> Schema {
+    let mut schemas = boon::Schemas::new();
+    let mut compiler = boon::Compiler::new();
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/config.schema.json");
+    let index = compiler.compile(file, &mut schemas).unwrap();
+    (schemas, index)
+}
+
+/// Checks that docs/config.schema.json accepts a document if the agent does. It does not
+/// know which files there are, and counts characters where the agent counts bytes.
+#[track_caller]
+fn assert_schema_agrees(json: &[u8], inspection: &Inspection) {
+    thread_local!(static SCHEMA: OnceCell<Schema> = const { OnceCell::new() });
+    let Ok(document) = serde_json::from_slice::<Value>(json) else {
+        return;
+    };
+    let is_beyond_it = |finding: &Finding| {
+        let text = String::from_utf8_lossy(json);
+        let has_bytes_alone = finding.code == Code::NameTooLong && !text.is_ascii();
+        matches!(finding.code, Code::NoFile | Code::Unreadable) || has_bytes_alone
+    };
+    let findings = inspection.findings.iter();
+    let is_refused = findings
+        .filter(|finding| finding.severity == Severity::Error)
+        .any(|finding| !is_beyond_it(finding));
+    SCHEMA.with(|cell| {
+        let (schemas, index) = cell.get_or_init(schema);
+        let refusal = schemas.validate(&document, *index).err();
+        let refusal = refusal.map(|refusal| refusal.to_string());
+        assert_eq!(refusal.is_some(), is_refused, "{refusal:?}\n{inspection:?}");
+    });
 }
 
 fn strings(list: &Value) -> Vec<&str> {
@@ -472,6 +511,43 @@ fn there_must_be_steps_and_checks_of_them() {
         } else {
             assert_eq!(problems(&config), expected, "{config}");
         }
+    }
+}
+
+/// Each mode has a rule of its own in the schema.
+#[test]
+fn each_mode_with_steps_needs_a_step_in_its_check_alone() {
+    let some = || json!([step("a.sh")]);
+    for mode in Mode::ALL {
+        let mut config = with("/modes", json!({ "apply": [], "config": [] }));
+        assert_eq!(codes(&config), ["no-step"]);
+        config["modes"][mode.name()] = some();
+        let Some(check) = mode.check() else {
+            load(&config);
+            continue;
+        };
+        assert_eq!(codes(&config), ["no-check-step"], "{mode}");
+        config["modes"][check.name()] = json!([]);
+        assert_eq!(codes(&config), ["no-check-step"], "{mode}");
+        config["modes"][check.name()] = some();
+        load(&config);
+        config["modes"] = json!({ mode.name(): [], "apply-check": some() });
+        load(&config);
+    }
+}
+
+#[test]
+fn names_that_become_too_long_with_what_the_agent_adds_are_refused() {
+    for (at, most) in [("/package_name", 243), ("/modes/apply/0/path", 183)] {
+        let name = |length: usize| json!("x".repeat(length));
+        let long = codes(&with(at, name(most + 1)));
+        assert!(long.contains(&"name-too-long"), "{at}: {long:?}");
+        let fits = inspect_text(with(at, name(most)).to_string().as_bytes(), &FILES);
+        let codes = fits.findings.iter().map(|finding| finding.code);
+        assert!(
+            codes.into_iter().all(|code| code != Code::NameTooLong),
+            "{at}"
+        );
     }
 }
 
