@@ -226,7 +226,7 @@ enum Command {
     ///
     /// Reads the config.json of each package by the agent's own rules, and prints
     /// every problem with its line.
-    #[command(verbatim_doc_comment, after_help = validate::NOTES)]
+    #[command(verbatim_doc_comment, after_help = validate::SHORT_NOTES, after_long_help = validate::NOTES)]
     Validate(validate::Validate),
 
     /// Show what a node has: packages, steps, checks, logs, runs

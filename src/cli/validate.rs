@@ -2,39 +2,106 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 use super::common::Color;
 use crate::commands::validate::{self, Options};
+use crate::package::Code;
 
 /// The end of `skyhook-agent validate -h`.
-pub(super) const NOTES: &str = "\
+pub(super) const SHORT_NOTES: &str = "\
 Exit codes: 0 no errors, 1 a package has errors, 2 wrong usage";
+
+/// The end of `skyhook-agent validate --help`.
+pub(super) const NOTES: &str = "\
+Examples:
+  Look at a package:
+    skyhook-agent validate ./my-package
+
+  Look at all packages, also for interpreters that a node has not, and fail if
+  there is a warning:
+    skyhook-agent validate --deny-warnings --host-root /host packages/*
+
+  Look at a package whose image is built on another package's:
+    skyhook-agent validate --base ./tuned ./my-tuned
+
+  Say more about a finding:
+    skyhook-agent validate --explain no-file
+
+  List the files with errors:
+    skyhook-agent validate --output json ./my-package |
+      jq -r '.findings[] | select(.severity == \"error\") | .file'
+
+Exit codes:
+  0  no package has errors
+  1  a package has errors, or warnings if they are denied
+  2  wrong usage, or there is nothing at PATH";
 
 #[derive(Debug, Args)]
 pub(super) struct Validate {
-    /// Form of the answer: human or json
+    /// Package that the image is built on; can be repeated
+    ///
+    /// Files are looked for in PATH, then in each DIR, in the order of the options.
+    #[arg(long = "base", value_name = "DIR", verbatim_doc_comment)]
+    bases: Vec<PathBuf>,
+
+    /// Directory with the files that config.json expects
+    ///
+    /// It stands for the package's configmaps. Without this option they are not
+    /// looked for.
+    #[arg(long, value_name = "DIR", verbatim_doc_comment)]
+    configmaps: Option<PathBuf>,
+
+    /// Root of a node, to look for interpreters of scripts
+    #[arg(long, value_name = "DIR")]
+    host_root: Option<PathBuf>,
+
+    /// Operator's name for the package [default: PATH's]
+    #[arg(long)]
+    name: Option<String>,
+
+    /// Fail if there is a warning
+    #[arg(long)]
+    deny_warnings: bool,
+
+    /// Form: human, json or github
+    ///
+    /// json is one document; docs/packages.md has its fields. github is annotations of
+    /// a GitHub workflow.
     #[arg(
         long,
         value_name = "FORM",
         value_enum,
         default_value_t = Output::Human,
-        hide_possible_values = true
+        hide_possible_values = true,
+        verbatim_doc_comment
     )]
     output: Output,
+
+    /// Explain a code, such as no-file, and look at nothing
+    #[arg(
+        long,
+        value_name = "CODE",
+        value_parser = code_parser(),
+        hide_possible_values = true,
+        conflicts_with = "paths"
+    )]
+    explain: Option<Code>,
 
     #[command(flatten)]
     color: Color,
 
     /// Directory of a package, or its config.json
-    #[arg(required = true)]
-    path: Vec<PathBuf>,
+    #[arg(value_name = "PATH", required_unless_present = "explain")]
+    paths: Vec<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Output {
     Human,
     Json,
+    Github,
 }
 
 impl From<Validate> for Options {
@@ -44,8 +111,20 @@ impl From<Validate> for Options {
             output: match args.output {
                 Output::Human => validate::Output::Human,
                 Output::Json => validate::Output::Json,
+                Output::Github => validate::Output::Github,
             },
-            paths: args.path,
+            bases: args.bases,
+            configmaps: args.configmaps,
+            host_root: args.host_root,
+            name: args.name,
+            deny_warnings: args.deny_warnings,
+            explain: args.explain,
+            paths: args.paths,
         }
     }
+}
+
+fn code_parser() -> impl TypedValueParser<Value = Code> {
+    PossibleValuesParser::new(Code::ALL.iter().map(|code| code.name()))
+        .try_map(|name| Code::from_name(&name).ok_or("not a code"))
 }

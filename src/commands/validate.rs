@@ -9,11 +9,13 @@ use super::Outcome;
 use crate::error::Error;
 use crate::host::Root;
 use crate::output::Printer;
-use crate::package::Severity;
 use crate::package::lint::{self, Dir, Files, Report};
+use crate::package::{Code, Severity};
 
-mod human;
+mod github;
+pub mod human;
 mod json;
+mod shell;
 
 /// The options of `validate`, as the command line has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,18 @@ pub struct Options {
     pub color: ColorChoice,
     /// The form of the answer.
     pub output: Output,
+    /// The directories of the packages whose images these are built on, the nearest first.
+    pub bases: Vec<PathBuf>,
+    /// The directory with the files that the packages expect in `configmaps`.
+    pub configmaps: Option<PathBuf>,
+    /// The root of a node, to look for interpreters.
+    pub host_root: Option<PathBuf>,
+    /// The name that the operator has for the package.
+    pub name: Option<String>,
+    /// Tells if a package with warnings has failed.
+    pub deny_warnings: bool,
+    /// A code to explain; no package is looked at then.
+    pub explain: Option<Code>,
     /// The directories of packages, or their config.json.
     pub paths: Vec<PathBuf>,
 }
@@ -33,27 +47,54 @@ pub enum Output {
     Human,
     /// One JSON document.
     Json,
+    /// Annotations of a GitHub workflow.
+    Github,
 }
 
-/// Looks at the packages and prints what it finds. They have failed if there is an error.
+/// Looks at the packages and prints what it finds. They have failed if there is an error,
+/// or a warning if those are denied.
 ///
 /// # Errors
 /// If there is no package, or the system cannot tell.
 pub fn run(options: &Options, printer: &mut Printer) -> Result<Outcome, Error> {
-    let root = Root::open(Path::new("/"))?;
-    let mut reports = Vec::new();
-    for path in &options.paths {
-        let files = files(path)?;
-        reports.push(lint::lint(&root, &files)?);
+    if let Some(code) = options.explain {
+        printer.line(code.explanation())?;
+        return Ok(Outcome::Succeeded);
     }
+    let reports = look(options)?;
     match options.output {
         Output::Human => human::print(&reports, printer)?,
         Output::Json => json::print(&reports, printer)?,
+        Output::Github => github::print(&reports, printer)?,
     }
-    Ok(match count(&reports, Severity::Error) {
-        0 => Outcome::Succeeded,
-        _ => Outcome::Failed,
+    let errors = count(&reports, Severity::Error);
+    let warnings = count(&reports, Severity::Warning);
+    Ok(if errors > 0 || options.deny_warnings && warnings > 0 {
+        Outcome::Failed
+    } else {
+        Outcome::Succeeded
     })
+}
+
+/// Looks at each package.
+fn look(options: &Options) -> Result<Vec<Report>, Error> {
+    let root = Root::open(Path::new("/"))?;
+    let lints = lint::Options {
+        host_root: options.host_root.as_deref().map(Root::open).transpose()?,
+        configmaps: options.configmaps.as_deref().map(directory).transpose()?,
+        name: options.name.clone(),
+    };
+    let mut reports = Vec::new();
+    for path in &options.paths {
+        let mut files = files(path)?;
+        for base in &options.bases {
+            files.dirs.push(directory(base)?);
+        }
+        let mut report = lint::lint(&root, &files, &lints);
+        shell::check(&mut report);
+        reports.push(report);
+    }
+    Ok(reports)
 }
 
 fn count(reports: &[Report], severity: Severity) -> usize {
@@ -72,18 +113,30 @@ fn files(path: &Path) -> Result<Files, Error> {
         (false, Some(dir), Some(config)) => (dir, Path::new(config)),
         _ => (path, Path::new("config.json")),
     };
-    let name = if dir.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        dir
-    };
-    let path =
-        std::path::absolute(name).map_err(|error| Error::io("make absolute", name, error))?;
     Ok(Files {
         config: config.to_owned(),
-        dirs: vec![Dir {
-            path,
-            name: name.to_owned(),
-        }],
+        dirs: vec![dir_at(dir)?],
+    })
+}
+
+/// Takes a directory that must be there.
+fn directory(path: &Path) -> Result<Dir, Error> {
+    if path.is_dir() {
+        return dir_at(path);
+    }
+    let path = path.display();
+    Err(Error::Usage(format!("{path}: expected a directory")))
+}
+
+fn dir_at(path: &Path) -> Result<Dir, Error> {
+    let name = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
+    let absolute = std::path::absolute(name);
+    Ok(Dir {
+        path: absolute.map_err(|error| Error::io("make absolute", name, error))?,
+        name: name.to_owned(),
     })
 }

@@ -7,7 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::sys::stat::{FileStat, SFlag};
+use nix::fcntl::OFlag;
+use nix::sys::stat::{FileStat, SFlag, fstat};
 
 use super::file::kind;
 use super::{Dir, Root};
@@ -86,6 +87,20 @@ impl Root {
             Ok(stat) => Ok(Some(entry(name.into(), &stat))),
             Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
             Err(error) => Err(refused(error)),
+        }
+    }
+
+    /// Tells what a path leads to, over links: its kind and its permission bits. `None` if
+    /// it leads to nothing.
+    ///
+    /// # Errors
+    /// If the system cannot tell.
+    pub fn follow(&self, path: &Path) -> Result<Option<(Kind, u32)>, Error> {
+        let found = self.resolve(path, OFlag::O_PATH | OFlag::O_CLOEXEC);
+        match found.and_then(fstat) {
+            Ok(stat) => Ok(Some((Kind::of(&stat), stat.st_mode & 0o7777))),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+            Err(error) => Err(Error::io("look at", self.host_path(path), error)),
         }
     }
 

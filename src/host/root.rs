@@ -1,7 +1,7 @@
 //! A root mount: the host's files as the agent reaches them.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -69,6 +69,18 @@ impl Root {
         self.open_file(path)
             .and_then(|(_, file)| read_file(file, most))
             .map_err(|error| Error::io("read", self.host_path(path), error))
+    }
+
+    /// Reads the first bytes of a file, at most `most`.
+    ///
+    /// # Errors
+    /// If it is missing, unreadable or no file.
+    pub fn read_start(&self, path: &Path, most: u64) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        self.open_file(path)
+            .and_then(|(_, file)| file.take(most).read_to_end(&mut bytes))
+            .map_err(|error| Error::io("read", self.host_path(path), error))?;
+        Ok(bytes)
     }
 
     /// Opens a directory and creates it, and those above it, if they are missing.

@@ -30,6 +30,24 @@ pub enum Severity {
     Error,
 }
 
+impl Finding {
+    /// Makes a finding.
+    #[must_use]
+    pub fn new(
+        severity: Severity,
+        code: Code,
+        place: &Place,
+        message: impl Into<String>,
+    ) -> Finding {
+        Finding {
+            severity,
+            code,
+            place: place.clone(),
+            message: message.into(),
+        }
+    }
+}
+
 impl Severity {
     /// The name of the severity, as it is printed.
     #[must_use]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::Value;
+
 /// The way from the whole document to one of its values.
 ///
 /// `Display` gives it as in `modes.apply[0].path`, and nothing for the document.
@@ -41,6 +43,15 @@ impl Place {
     #[must_use]
     pub fn parts(&self) -> &[Part] {
         &self.0
+    }
+
+    /// Finds the value that is there in a document.
+    #[must_use]
+    pub fn value<'v>(&self, document: &'v Value) -> Option<&'v Value> {
+        self.0.iter().try_fold(document, |value, part| match part {
+            Part::Key(key) => value.get(key),
+            Part::Index(index) => value.get(index),
+        })
     }
 
     /// The key that the way ends with, if it ends with one.

@@ -1,5 +1,6 @@
 //! Where the values of a JSON text are in it.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use jsonc_parser::ast::{ObjectProp, Value};
@@ -40,7 +41,7 @@ pub(super) struct Positions<'t> {
     value: Option<Value<'t>>,
     /// The bytes in front of what was read.
     start: usize,
-    /// What is no JSON, in the order of the text.
+    /// What is no JSON.
     pub(super) extras: Vec<(Extra, Range<usize>)>,
 }
 
@@ -79,7 +80,6 @@ impl<'t> Positions<'t> {
                 _ => comma = None,
             }
         }
-        extras.sort_by_key(|(_, range)| range.start);
         Positions {
             value: parsed.value,
             start,
@@ -157,11 +157,11 @@ fn find_repeated_keys(
     match value {
         Value::Object(object) => {
             // From the last on, which counts.
-            let mut known = std::collections::BTreeSet::new();
+            let mut known: BTreeSet<Vec<u8>> = BTreeSet::new();
             for property in object.properties.iter().rev() {
                 let name = property.name.as_str();
                 let place = at.key(name);
-                if known.insert(name) {
+                if known.insert(name.into()) {
                     find_repeated_keys(&property.value, start, &place, repeated);
                 } else {
                     repeated.push((place, range(start, &property.name)));

@@ -13,7 +13,7 @@ use super::{Config, Mode, Step};
 use crate::error::Error;
 
 /// The keys of a step. Here alone an unknown one is refused.
-const STEP_KEYS: [&str; 9] = [
+pub(super) const STEP_KEYS: [&str; 9] = [
     "name",
     "path",
     "arguments",
@@ -286,7 +286,7 @@ fn is_step_name(name: &str) -> bool {
 }
 
 /// Tells if a path leads out of the directory that it is used in.
-fn leads_out(path: &str) -> bool {
+pub(super) fn leads_out(path: &str) -> bool {
     path.starts_with('/') || path.split('/').any(|name| name == "..")
 }
 

@@ -1,6 +1,6 @@
 //! The findings for people: each with its line, and a caret below what it is about.
 
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::count;
 use crate::error::Error;
@@ -45,8 +45,9 @@ fn number(number: usize, of: &str) -> String {
     }
 }
 
-/// The lines of one finding.
-fn lines(
+/// The lines of one finding, at most `width` columns of config.json in each.
+#[must_use]
+pub fn lines(
     report: &Report,
     located: &Located,
     palette: Palette,
@@ -99,12 +100,14 @@ fn source(report: &Report, located: &Located, width: usize) -> Option<(String, S
     let (text, bytes) = located.span.as_ref()?;
     let (line, start) = report.texts.get(*text)?.line(bytes.start);
     let end = (start + bytes.len()).min(line.len());
-    let before = shown(line.get(..start)?);
-    let marked = shown(line.get(start..end)?);
-    let after = shown(line.get(end..)?);
-
     // Space for the number of the line, and for what is left out.
     let most = width.saturating_sub(16).max(40);
+    // A config.json can be one line of a megabyte. A character has four bytes at most.
+    let near = 4 * most;
+    let before = shown(line.get(start.saturating_sub(near)..start)?);
+    let marked = shown(line.get(start..end.min(start + near))?);
+    let after = shown(line.get(end..line.len().min(end + near))?);
+
     let (cut, before) = last(before.trim_end_matches('\r'), most / 2);
     let indent = cut.width() + before.width();
     let marked = first(&marked, most.saturating_sub(indent).max(8));
@@ -144,15 +147,13 @@ fn first(text: &str, columns: usize) -> String {
 
 /// The last columns of a text, with a mark in front if that is not all.
 fn last(text: &str, columns: usize) -> (&'static str, &str) {
-    let mut start = 0;
-    while text.get(start..).is_some_and(|rest| rest.width() > columns) {
-        start += text
-            .get(start..)
-            .and_then(|rest| rest.chars().next())
-            .map_or(1, char::len_utf8);
+    let (mut start, mut width) = (text.len(), 0);
+    for (i, c) in text.char_indices().rev() {
+        width += c.width().unwrap_or(0);
+        if width > columns {
+            return ("…", text.get(start..).unwrap_or_default());
+        }
+        start = i;
     }
-    match start {
-        0 => ("", text),
-        _ => ("…", text.get(start..).unwrap_or_default()),
-    }
+    ("", text)
 }

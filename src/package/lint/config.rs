@@ -1,142 +1,154 @@
-//! What the agent refuses in a config.json, with its lines.
+//! What the agent refuses in a config.json.
 
-use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::super::config::no_json;
-use super::super::position::{Extra, Positions, without_extras};
+use super::super::position::{Extra, without_extras};
 use super::super::{Code, Finding, Place, Severity, schema};
-use super::report::{Located, Report, Text};
-use super::{Dir, Files};
+use super::near::near;
+use super::report::Report;
+use super::{Dir, Files, Notes, help};
 use crate::error::Error;
-use crate::host::Root;
+use crate::host::{Entry, Root};
 
-/// Looks at the config.json, and gives what it holds.
-pub(super) fn lint(
+/// Reads the config.json. If it cannot be read, that is a finding.
+pub(super) fn read(
     root: &Root,
     files: &Files,
     report: &mut Report,
-) -> Result<Option<Value>, Error> {
+) -> Result<Option<(Dir, Vec<u8>)>, Error> {
     let config = files.find(root, &files.config)?;
     let Some(config) = config.or_else(|| files.own(&files.config)) else {
         return Ok(None);
     };
-    let bytes = match root.read(&config.path) {
-        Ok(bytes) => bytes,
+    match root.read(&config.path) {
+        Ok(bytes) => Ok(Some((config, bytes))),
         Err(error) => {
-            let finding = Finding {
-                severity: Severity::Error,
-                code: Code::Unreadable,
-                place: Place::DOCUMENT,
-                message: error.to_string(),
-            };
-            report.findings.push(Located {
-                finding,
-                help: String::new(),
-                file: config.name,
-                span: None,
-            });
-            return Ok(None);
-        }
-    };
-    // What is no UTF-8 is no JSON, and has no positions.
-    let text = str::from_utf8(&bytes).unwrap_or_default();
-    let positions = Positions::of(text);
-    let mut findings = Vec::new();
-    let document = match serde_json::from_slice(&bytes) {
-        Ok(document) => Some(document),
-        Err(error) => repaired(text, &positions, &mut findings).or_else(|| {
-            let at = offset(&bytes, &error);
-            findings.push((no_json(&error), Some(at..at)));
-            None
-        }),
-    };
-    for (place, key) in positions.repeated_keys() {
-        let finding = Finding {
-            severity: Severity::Warning,
-            code: Code::RepeatedKey,
-            place,
-            message: "this key is here again below, and that one counts".to_owned(),
-        };
-        findings.push((finding, Some(key)));
-    }
-    if let Some(document) = &document {
-        let exists = |path: &str| {
-            let found = files.find(root, &Path::new("skyhook_dir").join(path))?;
-            Ok(found.is_some())
-        };
-        let refused = schema::read(document, &exists).err().unwrap_or_default();
-        for finding in refused {
-            let span = match finding.code {
-                Code::UnknownKey | Code::UnknownMode => positions.key(&finding.place),
-                _ => positions.value(&finding.place),
-            };
-            findings.push((finding, span));
+            let code = Code::Unreadable;
+            let finding = Finding::new(Severity::Error, code, &Place::DOCUMENT, error.to_string());
+            report.add_about_file(config.name, finding);
+            Ok(None)
         }
     }
-    add(report, &config, bytes, findings);
-    Ok(document)
+}
+
+/// Notes what is wrong with a config.json, and gives the document that it holds, or that it
+/// would hold without what is no JSON in it.
+pub(super) fn lint(
+    root: &Root,
+    files: &Files,
+    bytes: &[u8],
+    text: &str,
+    step_files: &[Entry],
+    notes: &mut Notes<'_>,
+) -> Option<Value> {
+    let document = match serde_json::from_slice(bytes) {
+        Ok(document) => document,
+        Err(error) => match repaired(text, notes) {
+            Some(document) => document,
+            None => {
+                let at = offset(bytes, &error);
+                notes.add(no_json(&error), Some(at..at));
+                return None;
+            }
+        },
+    };
+    for (place, key) in notes.positions.repeated_keys() {
+        let message = "this key comes again below, and only the last one counts";
+        let finding = Finding::new(Severity::Warning, Code::RepeatedKey, &place, message);
+        notes.add(finding, Some(key));
+    }
+    let exists = |path: &str| {
+        let found = files.find(root, &in_step_dir(Path::new(path)))?;
+        Ok(found.is_some())
+    };
+    let refused = schema::read(&document, &exists).err().unwrap_or_default();
+    for finding in refused {
+        let bytes = match finding.code {
+            Code::UnknownKey | Code::UnknownMode => notes.positions.key(&finding.place),
+            _ => notes.positions.value(&finding.place),
+        };
+        let help = match finding.code {
+            Code::NoFile => near_file(&document, &finding.place, step_files),
+            _ => None,
+        };
+        let help = help.unwrap_or_else(|| help::of(&finding));
+        notes.add_with_help(finding, bytes, help);
+    }
+    Some(document)
 }
 
 /// Reads a document without what is no JSON in it, and notes that as errors. Gives
 /// nothing if that is not all that is wrong.
-fn repaired(
-    text: &str,
-    positions: &Positions<'_>,
-    findings: &mut Vec<(Finding, Option<Range<usize>>)>,
-) -> Option<Value> {
-    let repaired = without_extras(text, &positions.extras);
-    let document = serde_json::from_slice(&repaired);
-    for (extra, range) in &positions.extras {
+fn repaired(text: &str, notes: &mut Notes<'_>) -> Option<Value> {
+    let extras = notes.positions.extras.clone();
+    for (extra, bytes) in &extras {
         let (code, message) = match extra {
             Extra::ByteOrderMark => (
                 Code::ByteOrderMark,
                 "expected JSON, got a byte order mark in front of it",
             ),
-            Extra::Comment => (Code::Comment, "expected JSON, which has no comments"),
+            Extra::Comment => (
+                Code::Comment,
+                "expected JSON, which has no comments, got one",
+            ),
             Extra::TrailingComma => (
                 Code::TrailingComma,
-                "expected no comma behind the last value",
+                "expected no comma after the last value, got one",
             ),
         };
-        let finding = Finding {
-            severity: Severity::Error,
-            code,
-            place: Place::DOCUMENT,
-            message: message.to_owned(),
-        };
-        findings.push((finding, Some(range.clone())));
+        let finding = Finding::new(Severity::Error, code, &Place::DOCUMENT, message);
+        notes.add(finding, Some(bytes.clone()));
     }
-    document.ok()
+    serde_json::from_slice(&without_extras(text, &extras)).ok()
 }
 
-/// Finds the byte that a reader of JSON stopped at.
+/// Finds the byte at which a reader of JSON stopped.
 fn offset(bytes: &[u8], error: &serde_json::Error) -> usize {
     let lines = bytes.split_inclusive(|byte| *byte == b'\n');
-    let start: usize = lines
-        .take(error.line().saturating_sub(1))
-        .map(<[u8]>::len)
-        .sum();
+    let before = lines.take(error.line().saturating_sub(1));
+    let start: usize = before.map(<[u8]>::len).sum();
     (start + error.column().saturating_sub(1)).min(bytes.len())
 }
 
-fn add(
-    report: &mut Report,
-    file: &Dir,
-    bytes: Vec<u8>,
-    findings: Vec<(Finding, Option<Range<usize>>)>,
-) {
-    let text = report.add_text(Text {
-        file: file.name.clone(),
-        bytes,
-    });
-    let located = |(finding, span): (Finding, Option<Range<usize>>)| Located {
-        finding,
-        help: String::new(),
-        file: file.name.clone(),
-        span: span.map(|span| (text, span)),
+/// Says which file a step's path was probably meant to be.
+fn near_file(document: &Value, place: &Place, step_files: &[Entry]) -> Option<String> {
+    let path = place.value(document)?.as_str()?;
+    let names = step_files.iter().filter_map(|entry| entry.path.to_str());
+    let near = near(path, names)?;
+    Some(format!("did you mean {near}?"))
+}
+
+/// Looks for the files that are expected in `configmaps`.
+pub(super) fn expected_files(
+    root: &Root,
+    document: &Value,
+    configmaps: Option<&Dir>,
+    notes: &mut Notes<'_>,
+) -> Result<(), Error> {
+    let expected = document
+        .get("expected_config_files")
+        .and_then(Value::as_array);
+    let (Some(configmaps), Some(expected)) = (configmaps, expected) else {
+        return Ok(());
     };
-    report.findings.extend(findings.into_iter().map(located));
+    for (i, file) in expected.iter().enumerate() {
+        let Some(file) = file.as_str().filter(|file| !schema::leads_out(file)) else {
+            continue;
+        };
+        if !root.exists(&configmaps.path.join(file))? {
+            let dir = configmaps.name.display();
+            let message = format!("expected a file in {dir}, which has no {file:?}");
+            let place = Place::DOCUMENT.key("expected_config_files").index(i);
+            notes.error(Code::NoConfigFile, &place, message);
+        }
+    }
+    Ok(())
+}
+
+/// The path below skyhook_dir of a step's file.
+pub(super) fn in_step_dir(path: &Path) -> PathBuf {
+    Path::new("skyhook_dir").join(path)
 }

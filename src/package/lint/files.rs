@@ -36,6 +36,15 @@ impl Files {
         Ok(None)
     }
 
+    /// The name of the package's directory, if it can be told by it what the package is
+    /// called: one directly below the root is where a container has it.
+    pub(super) fn folder(&self) -> Option<String> {
+        let path: PathBuf = self.dirs.first()?.path.components().collect();
+        let is_mount = path.parent() == Some(Path::new("/"));
+        let name = path.file_name().filter(|_| !is_mount)?;
+        Some(name.to_string_lossy().into_owned())
+    }
+
     /// The path that a file of the package has in its own directory.
     pub(super) fn own(&self, path: &Path) -> Option<Dir> {
         self.dirs.first().map(|dir| dir.join(path))

@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
-use super::super::{Finding, Severity};
+use super::super::{Finding, Place, Severity};
+use super::help;
 
 /// Everything that was found in a package.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +13,19 @@ pub struct Report {
     pub texts: Vec<Text>,
     /// The findings, in the order of the texts.
     pub findings: Vec<Located>,
+    /// The scripts of shells. A shell can tell if it could read them.
+    pub scripts: Vec<Script>,
+}
+
+/// A script of a shell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// The name of the shell: `sh`, `bash`, and the like.
+    pub shell: String,
+    /// The index of its text.
+    pub text: usize,
+    /// The place that names it.
+    pub place: Place,
 }
 
 /// The text of a file.
@@ -54,14 +68,35 @@ impl Report {
         Some(self.texts.get(*text)?.position(bytes.start))
     }
 
+    /// Adds a finding about a text, or about bytes of it.
+    pub fn add_about(&mut self, text: usize, finding: Finding, bytes: Option<Range<usize>>) {
+        let file = self.texts.get(text).map(|text| text.file.clone());
+        self.findings.push(Located {
+            help: help::of(&finding),
+            finding,
+            file: file.unwrap_or_default(),
+            span: bytes.map(|bytes| (text, bytes)),
+        });
+    }
+
     /// Takes a text, and gives its index.
     pub(super) fn add_text(&mut self, text: Text) -> usize {
         self.texts.push(text);
         self.texts.len() - 1
     }
 
+    /// Adds a finding about a file whose text is not kept.
+    pub(super) fn add_about_file(&mut self, file: PathBuf, finding: Finding) {
+        self.findings.push(Located {
+            help: help::of(&finding),
+            finding,
+            file,
+            span: None,
+        });
+    }
+
     /// Sorts the findings by text and line. What is about no text comes last.
-    pub(super) fn sort(&mut self) {
+    pub fn sort(&mut self) {
         let key = |located: &Located| match &located.span {
             Some((text, bytes)) => (*text, bytes.start),
             None => (usize::MAX, 0),

@@ -1,0 +1,75 @@
+//! What the steps of modes have to do with each other.
+
+use serde_json::Value;
+
+use super::super::{Code, Mode};
+use super::Notes;
+use super::steps::{Step, mode_place};
+
+pub(super) fn lint(document: &Value, steps: &[Step<'_>], notes: &mut Notes<'_>) {
+    same_names(steps, notes);
+    same_flags(steps, notes);
+    for mode in Mode::ALL {
+        if let Some(check) = mode.check() {
+            checks(document, steps, mode, check, notes);
+        }
+    }
+}
+
+fn same_names(steps: &[Step<'_>], notes: &mut Notes<'_>) {
+    for (i, step) in steps.iter().enumerate() {
+        let mut before = steps.iter().take(i);
+        let is_same = |other: &&Step<'_>| other.mode == step.mode && other.name() == step.name();
+        if let Some(name) = step.name()
+            && let Some(other) = before.find(is_same)
+        {
+            let message = format!("{} is called {name} too", other.place);
+            notes.warn(Code::SameName, &step.place.key("name"), message);
+        }
+    }
+}
+
+/// The modes whose steps are skipped if they have a flag, in the order in which they run.
+const HEED_FLAGS: [Mode; 2] = [Mode::Apply, Mode::PostInterrupt];
+
+fn same_flags(steps: &[Step<'_>], notes: &mut Notes<'_>) {
+    let mut seen: Vec<(&Step<'_>, _)> = Vec::new();
+    let modes = HEED_FLAGS.into_iter();
+    for step in modes.flat_map(|mode| steps.iter().filter(move |step| step.mode == mode)) {
+        let Some(flag) = step.flag() else { continue };
+        let always_runs = step.get("idempotence") == Some(&Value::Bool(true));
+        let other = seen.iter().find(|(_, other)| *other == flag);
+        match other {
+            Some((other, _)) if !always_runs => {
+                let message = format!("this step is skipped, since {} sets its flag", other.place);
+                notes.warn(Code::SameFlag, &step.place.key("path"), message);
+            }
+            Some(_) => {}
+            None => seen.push((step, flag)),
+        }
+    }
+}
+
+fn checks(document: &Value, steps: &[Step<'_>], mode: Mode, check: Mode, notes: &mut Notes<'_>) {
+    let of = |mode| steps.iter().filter(move |step| step.mode == mode);
+    let program = |step: &Step<'_>| Some((step.path()?, step.list("arguments").to_vec()));
+    if of(check).next().is_none() {
+        return;
+    }
+    if of(mode).next().is_none() {
+        // After an interrupt there is something to check without a step, and a mode that is
+        // there says that it is meant.
+        let is_meant = document.pointer(&format!("/modes/{mode}")).is_some();
+        if mode != Mode::PostInterrupt && !is_meant {
+            let message = format!("these steps check {mode}, which has none");
+            notes.warn_of_key(Code::LoneCheck, &mode_place(check), message);
+        }
+        return;
+    }
+    let programs: Vec<_> = of(mode).filter_map(program).collect();
+    let is_own = |step: &Step<'_>| program(step).is_none_or(|check| !programs.contains(&check));
+    if !of(check).any(is_own) {
+        let message = format!("each of these steps is one of {mode} again, and checks nothing");
+        notes.warn_of_key(Code::SameCheck, &mode_place(check), message);
+    }
+}
