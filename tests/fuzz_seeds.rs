@@ -69,3 +69,12 @@ fn every_flag_seed_is_read_back_only_if_python_prints_it_so() {
         .iter()
         .for_each(|seed| checks::flag::check(seed));
 }
+
+/// The seeds of config.json are such, too.
+#[test]
+fn every_validate_seed_has_the_agent_s_verdict_and_can_be_shown() {
+    let package = checks::validate::Package::on_disk();
+    for seed in [seeds("validate"), seeds("config")].concat() {
+        package.check(&seed);
+    }
+}

@@ -12,3 +12,4 @@ pub mod interrupt;
 pub mod log_reader;
 pub mod marker;
 pub mod stamper;
+pub mod validate;
