@@ -4,6 +4,7 @@ mod common;
 mod help;
 mod logs;
 mod near_miss;
+mod new;
 mod operator;
 mod run_step;
 mod status;
@@ -35,6 +36,8 @@ pub enum Request {
     Validate(commands::validate::Options),
     /// Show what steps have said.
     Logs(commands::logs::Options),
+    /// Make a package to start from.
+    New(commands::new::Options),
     /// Become a step.
     ChrootExec {
         /// The file that names the command, as JSON.
@@ -163,6 +166,7 @@ fn read_with_clap(words: impl IntoIterator<Item = OsString>) -> Result<Request, 
         Command::Status(args) => Request::Status(args.try_into()?),
         Command::Validate(args) => Request::Validate(args.into()),
         Command::Logs(args) => Request::Logs((*args).into()),
+        Command::New(args) => Request::New(args.into()),
         Command::ChrootExec {
             control_file,
             chroot_dir,
@@ -250,6 +254,17 @@ enum Command {
         after_long_help = logs::NOTES
     )]
     Logs(Box<logs::Logs>),
+
+    /// Make a package to start from
+    ///
+    /// Makes the directory NAME with a package that can be run as it is: config.json,
+    /// a step and its check, a README and a Dockerfile.
+    #[command(
+        verbatim_doc_comment,
+        after_help = new::SHORT_NOTES,
+        after_long_help = new::NOTES
+    )]
+    New(new::New),
 
     /// Internal: the agent starts each step with this command
     ///

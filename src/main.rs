@@ -15,7 +15,9 @@ use std::process::ExitCode;
 
 use anstream::ColorChoice;
 use skyhook_agent::cli::{self, Request};
-use skyhook_agent::commands::{Outcome, Process, agent, banner, logs, run_step, status, validate};
+use skyhook_agent::commands::{
+    Outcome, Process, agent, banner, logs, new, run_step, status, validate,
+};
 use skyhook_agent::error::Error;
 use skyhook_agent::exec::{chroot_exec, tee};
 use skyhook_agent::host::Root;
@@ -75,6 +77,10 @@ fn main() -> ExitCode {
                     logs::run(&options, &mut context)
                 })
             });
+            code_of(outcome, &mut console)
+        }
+        Request::New(options) => {
+            let outcome = answer(options.color, |printer| new::run(&options, printer));
             code_of(outcome, &mut console)
         }
         Request::ChrootExec {

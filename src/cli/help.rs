@@ -7,6 +7,7 @@ skyhook-agent MODE [ROOT_MOUNT] COPY_DIR
        skyhook-agent validate [OPTIONS] PATH...
        skyhook-agent status [OPTIONS] [PACKAGE]
        skyhook-agent logs [OPTIONS] [PACKAGE[@VERSION]] [STEP]
+       skyhook-agent new [OPTIONS] NAME
 
 The Skyhook operator uses the first two forms:
   MODE        apply, config, post-interrupt, upgrade or uninstall, or one of

@@ -56,6 +56,7 @@ mod tests {
             "validate",
             "status",
             "logs",
+            "new",
         ];
         Mode::ALL.map(Mode::name).into_iter().chain(commands)
     }

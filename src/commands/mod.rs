@@ -24,6 +24,7 @@ pub mod banner;
 pub mod interrupt;
 mod lock;
 pub mod logs;
+pub mod new;
 mod options;
 pub mod reboot;
 pub mod run_step;

@@ -55,8 +55,8 @@ pub use files::{files, log_in, names, set_mode, write_script};
 pub use golden::golden;
 pub use node::{LEAVES_A_MARK, Node, WAITS, interrupt_data};
 pub use process::{
-    agent, fill_root, full_device, in_mount_namespace, is_root, pipe_without_reader, with_prelude,
-    wrapped,
+    agent, fill_root, full_device, in_mount_namespace, is_root, pipe_without_reader, shell,
+    with_prelude, wrapped,
 };
 pub use running::Running;
 pub use skip::Skip;

@@ -44,6 +44,18 @@ pub fn with_prelude(prelude: &str, command: &Command) -> Command {
     wrapped(&["/bin/sh", "-c", &script, "sh"], command)
 }
 
+/// Has a shell do `script` in `dir`, with the real binary in its PATH.
+pub fn shell(dir: &Path, script: &str) -> Command {
+    let agent = agent();
+    let bin = Path::new(agent.get_program()).parent().unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let mut shell = wrapped(&["/bin/sh", "-c", script], &agent);
+    shell
+        .env("PATH", format!("{}:{path}", bin.display()))
+        .current_dir(dir);
+    shell
+}
+
 /// Has a shell do `script` in a mount namespace of its own. The script has `at` as
 /// `$0` and `command` as `"$@"`.
 pub fn in_mount_namespace(script: &str, at: &Path, command: &Command) -> Result<Command, Skip> {
