@@ -61,7 +61,7 @@ const MARK_DOES_NOT_START: &str = "skyhook-agent: cancelled: mark.sh does not st
 #[test]
 fn sigterm_lets_the_running_step_finish_and_starts_no_other() {
     let node = node();
-    let run = start(&mut node.run_step());
+    let run = start(node.run_step().arg("--stdin"));
     kill(run.pid(), Signal::SIGTERM).unwrap();
     assert_cancelled(&node, run, MARK_DOES_NOT_START);
 }
@@ -70,7 +70,7 @@ fn sigterm_lets_the_running_step_finish_and_starts_no_other() {
 fn sigterm_to_the_agent_s_process_group_does_not_reach_the_step() {
     let node = node();
     // In a session of its own, without a terminal.
-    let run = start(&mut wrapped(&["setsid"], &node.run_step()));
+    let run = start(&mut wrapped(&["setsid"], node.run_step().arg("--stdin")));
     killpg(run.pid(), Signal::SIGTERM).unwrap();
     assert_cancelled(&node, run, MARK_DOES_NOT_START);
 }
@@ -78,7 +78,7 @@ fn sigterm_to_the_agent_s_process_group_does_not_reach_the_step() {
 #[test]
 fn sigterm_during_the_last_step_of_run_step_changes_nothing() {
     let node = Node::new().step("wait.sh", WAITS);
-    let run = start(&mut node.run_step());
+    let run = start(node.run_step().arg("--stdin"));
     kill(run.pid(), Signal::SIGTERM).unwrap();
     assert_finishes(&node, run, "", 0);
 }
@@ -86,7 +86,10 @@ fn sigterm_during_the_last_step_of_run_step_changes_nothing() {
 #[test]
 fn a_sighup_that_the_agent_was_started_to_ignore_cancels_nothing() {
     let node = node();
-    let mut run = start(&mut with_prelude("trap '' HUP", &node.run_step()));
+    let mut run = start(&mut with_prelude(
+        "trap '' HUP",
+        node.run_step().arg("--stdin"),
+    ));
     kill(run.pid(), Signal::SIGHUP).unwrap();
     run.send("words");
     let output = run.finish();

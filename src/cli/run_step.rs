@@ -26,9 +26,15 @@ Examples:
   Run the apply steps of a package on this machine; write logs to ./logs:
     skyhook-agent run-step --log-dir logs ./my-package
 
-  Run only its step sysctl, then all its checks:
+  See what would run, then run it with its checks:
+    skyhook-agent run-step --list ./my-package
+    skyhook-agent run-step --check ./my-package
+
+  Run only its step sysctl:
     skyhook-agent run-step --step sysctl ./my-package
-    skyhook-agent run-step --mode apply-check ./my-package
+
+  Run an upgrade from version 1.0.0:
+    skyhook-agent run-step --mode upgrade --from 1.0.0 ./my-package
 
   Run it in another root, as the agent's container does. This needs root. The
   package is in /host/var/lib/my-package:
@@ -55,6 +61,34 @@ pub(super) struct RunStep {
     #[arg(long = "step", value_name = "NAME")]
     steps: Vec<String>,
 
+    /// Run the mode's checks too, if its steps succeed
+    ///
+    /// With --step, those of the same names.
+    #[arg(long, verbatim_doc_comment)]
+    check: bool,
+
+    /// Print the steps and their arguments; run nothing
+    #[arg(long)]
+    list: bool,
+
+    /// Version before an upgrade, for the steps of an upgrade
+    ///
+    /// They find it in PREVIOUS_VERSION, and the package's own in CURRENT_VERSION.
+    /// An upgrade step has both as its last arguments too.
+    #[arg(long, value_name = "VERSION", verbatim_doc_comment)]
+    from: Option<String>,
+
+    /// Directory that stands for the package's configmaps
+    ///
+    /// The operator mounts config files there. DIR is a path inside the root of the
+    /// steps. The package has a link to it while steps run.
+    #[arg(long, value_name = "DIR", verbatim_doc_comment)]
+    configmaps: Option<PathBuf>,
+
+    /// Let steps read the standard input [default: /dev/null]
+    #[arg(long)]
+    stdin: bool,
+
     /// Root directory of the steps
     ///
     /// COPY_DIR is a path inside it. `local` keeps the root that there is.
@@ -73,7 +107,9 @@ pub(super) struct RunStep {
     #[arg(long, value_name = "DIR", verbatim_doc_comment)]
     log_dir: Option<PathBuf>,
 
-    /// Directory of the package, with config.json and skyhook_dir
+    /// Directory of the package, or its config.json
+    ///
+    /// It has config.json and skyhook_dir.
     copy_dir: PathBuf,
 }
 
@@ -82,6 +118,11 @@ impl From<RunStep> for Options {
         Options {
             mode: args.mode,
             steps: args.steps,
+            check: args.check,
+            list: args.list,
+            from: args.from,
+            configmaps: args.configmaps,
+            stdin: args.stdin,
             chroot: args.chroot,
             log_dir: args.log_dir,
             copy_dir: args.copy_dir,

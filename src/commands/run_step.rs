@@ -1,6 +1,10 @@
 //! `skyhook-agent run-step`: runs a package's steps of one mode, in order, without
 //! flags or history. For package authors.
 
+mod configmaps;
+mod list;
+mod package;
+
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +14,11 @@ use crate::exec::ExecContext;
 use crate::exec::chroot_exec::LOCAL;
 use crate::exec::step::{Verdict, run_step};
 use crate::host::Root;
-use crate::package::{Config, Mode, Step};
+use crate::output::log_file::LogDir;
+use crate::package::{Config, Mode};
+use crate::system::capabilities::may_change_root;
+use configmaps::Configmaps;
+use package::{Steps, inside};
 
 /// The options of `run-step`, as the command line has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,36 +27,57 @@ pub struct Options {
     pub mode: Mode,
     /// Only the steps of these names; all if there is none.
     pub steps: Vec<String>,
+    /// Tells if the mode's checks run behind it.
+    pub check: bool,
+    /// Prints the steps, and runs nothing.
+    pub list: bool,
+    /// The version before an upgrade.
+    pub from: Option<String>,
     /// The root that steps run in; `local` for this one.
     pub chroot: OsString,
+    /// The directory that stands for the package's `configmaps`, inside the root.
+    pub configmaps: Option<PathBuf>,
     /// The directory for log files; `None` for `SKYHOOK_LOG_DIR` inside the root.
     pub log_dir: Option<PathBuf>,
+    /// Tells if steps read the standard input of the agent.
+    pub stdin: bool,
     /// The package's directory, inside the root.
     pub copy_dir: PathBuf,
 }
 
-/// Runs the steps. Stops at the first that fails, or when the run is cancelled.
+/// Runs the steps. Stops at the first that fails, or when the run is cancelled; checks
+/// all run, as on a node.
 ///
 /// # Errors
 /// If there is nothing to run, or a step cannot be started.
 pub fn run(options: &Options, process: &mut Process<'_>) -> Result<Outcome, Error> {
+    let is_local = options.chroot == LOCAL;
     let opened;
-    let root = if options.chroot == LOCAL {
+    let root = if is_local {
         process.own_root
     } else {
         opened = Root::open(Path::new(&options.chroot))?;
         &opened
     };
-    let copy_dir = inside(&options.copy_dir, options.chroot == LOCAL)?;
-    let config = process.load_config(root, Path::new(&copy_dir))?;
-    let config_file = root.host_path(&Path::new(&copy_dir).join("config.json"));
-    let steps = choose(&config, options, &config_file)?;
-    if steps.is_empty() {
-        let (file, mode) = (config_file.display(), options.mode);
-        let notice = format!("{file}: no steps for mode {mode}");
-        process.console.notice(&notice);
+    let copy_dir = package::copy_dir(root, &options.copy_dir, is_local)?;
+    let file = Path::new(&copy_dir).join("config.json");
+    let config = package::load(root, &file)?;
+    let config_file = root.host_path(&file);
+    let chosen = package::choose(&config, options, &config_file)?;
+    package::warn(&config, options, &chosen, &config_file, process);
+    let settings = process.settings;
+    let lookup = |name: &str| settings.variable(name);
+    if options.list {
+        return Ok(list::print(&chosen, lookup, process.console));
     }
 
+    if !is_local && !may_change_root() {
+        return Err(Error::Usage(format!(
+            "--chroot {}: only root, or a process with CAP_SYS_CHROOT, may change the root",
+            options.chroot.display()
+        )));
+    }
+    let _configmaps = meet_needs(root, Path::new(&copy_dir), &config, options, process)?;
     // A directory given by name is where its user sees it; the variable's is inside
     // the root.
     let absolute;
@@ -58,7 +87,7 @@ pub fn run(options: &Options, process: &mut Process<'_>) -> Result<Outcome, Erro
                 std::path::absolute(dir).map_err(|error| Error::io("make absolute", dir, error))?;
             (absolute.as_os_str(), process.own_root)
         }
-        None => (OsStr::new(&process.settings.log_dir), root),
+        None => (OsStr::new(&settings.log_dir), root),
     };
     let log_dir = process.log_dir(
         log_mount,
@@ -66,70 +95,70 @@ pub fn run(options: &Options, process: &mut Process<'_>) -> Result<Outcome, Erro
         &config.package_name,
         &config.package_version,
     );
+    let log_dir = log_dir.filter(|dir| is_usable(dir, process));
     let context = ExecContext {
         chroot_dir: &options.chroot,
         copy_dir: &copy_dir,
         log_dir: log_dir.as_ref(),
     };
-    let settings = process.settings;
     let mut runner = process.runner();
-    for step in steps {
-        let lookup = |name: &str| settings.variable(name);
-        match run_step(step, context, lookup, &mut runner)? {
-            Verdict::Succeeded => {}
-            Verdict::Cancelled => return Ok(Outcome::Cancelled),
-            Verdict::Failed { .. } | Verdict::NotStarted | Verdict::NotRun => {
-                return Ok(Outcome::Failed);
+    if !options.stdin {
+        runner.close_stdin();
+    }
+    for Steps { mode, steps } in &chosen {
+        let mut outcome = Outcome::Succeeded;
+        for step in steps {
+            match run_step(step, context, lookup, &mut runner)? {
+                Verdict::Succeeded => {}
+                Verdict::Cancelled => return Ok(Outcome::Cancelled),
+                Verdict::Failed { .. } | Verdict::NotStarted | Verdict::NotRun => {
+                    outcome = Outcome::Failed;
+                    if !mode.is_check() {
+                        break;
+                    }
+                }
             }
+        }
+        if outcome != Outcome::Succeeded {
+            return Ok(outcome);
         }
     }
     Ok(Outcome::Succeeded)
 }
 
-/// Makes the package's directory an absolute path inside the root: from the working
-/// directory in this root, from `/` in another root.
-fn inside(copy_dir: &Path, is_local: bool) -> Result<String, Error> {
-    let absolute = if is_local {
-        std::path::absolute(copy_dir)
-            .map_err(|error| Error::io("make absolute", copy_dir, error))?
-    } else {
-        Path::new("/").join(copy_dir)
-    };
-    // Without the slash that a shell's completion leaves at the end.
-    let absolute: PathBuf = absolute.components().collect();
-    // The control file is JSON, which holds UTF-8 alone.
-    absolute
-        .into_os_string()
-        .into_string()
-        .map_err(|path| Error::Usage(format!("COPY_DIR: expected UTF-8, got {}", path.display())))
-}
-
-/// Chooses the steps to run: all of the mode, or those asked for, in the config's
-/// order.
-fn choose<'c>(
-    config: &'c Config,
+/// Brings what steps find on a node beside the package, or says that it is not there.
+fn meet_needs(
+    root: &Root,
+    copy_dir: &Path,
+    config: &Config,
     options: &Options,
-    config_file: &Path,
-) -> Result<Vec<&'c Step>, Error> {
-    let steps = config
-        .modes
-        .get(&options.mode)
-        .map_or(&[][..], Vec::as_slice);
-    for name in &options.steps {
-        if !steps.iter().any(|step| step.name == *name) {
-            let names: Vec<&str> = steps.iter().map(|step| &*step.name).collect();
-            return Err(Error::Usage(format!(
-                "--step {name}: expected a step of mode {} in {}, which has: {}",
-                options.mode,
-                config_file.display(),
-                if names.is_empty() {
-                    "none".to_owned()
-                } else {
-                    names.join(", ")
-                }
-            )));
+    process: &mut Process<'_>,
+) -> Result<Option<Configmaps>, Error> {
+    let configmaps = match &options.configmaps {
+        Some(dir) => {
+            let dir = inside(dir, options.chroot == LOCAL)?;
+            Some(Configmaps::link(root, copy_dir, &dir)?)
+        }
+        None => None,
+    };
+    if options.mode.has_overlay() {
+        package::expect_config_files(root, copy_dir, config, options, process)?;
+        if root.exists(&copy_dir.join("root_dir"))? {
+            process.console.notice(
+                "warning: the package's root_dir is not laid over the root, as a node's run does",
+            );
         }
     }
-    let is_chosen = |step: &&Step| options.steps.is_empty() || options.steps.contains(&step.name);
-    Ok(steps.iter().filter(is_chosen).collect())
+    Ok(configmaps)
+}
+
+/// Tells if logs can be written to this directory, and says once if not.
+fn is_usable(log_dir: &LogDir<'_>, process: &mut Process<'_>) -> bool {
+    let Err(error) = log_dir.expect_writable() else {
+        return true;
+    };
+    let notice =
+        format!("warning: {error}; there are no log files; --log-dir DIR names another directory");
+    process.console.notice(&notice);
+    false
 }

@@ -111,8 +111,10 @@ fn judge(step: &Step, end: End) -> Verdict {
 
 /// An argument that names a variable which cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Unresolved {
+pub enum Unresolved {
+    /// It is not there.
     Missing(String),
+    /// Its value is not UTF-8.
     NotUtf8(String),
 }
 
@@ -141,8 +143,11 @@ pub fn variable(argument: &str) -> Option<&str> {
 }
 
 /// Replaces each argument `env:NAME` by the variable's value, which is not resolved
-/// again. Returns every variable that cannot be used instead, if there is one.
-fn resolve<'e>(
+/// again.
+///
+/// # Errors
+/// Every variable that cannot be used, if there is one.
+pub fn resolve<'e>(
     arguments: &[String],
     lookup: impl Fn(&str) -> Option<&'e OsStr>,
 ) -> Result<Vec<String>, Vec<Unresolved>> {

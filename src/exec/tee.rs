@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{self, ExitStatus};
+use std::process::{self, ExitStatus, Stdio};
 
 use tempfile::NamedTempFile;
 
@@ -30,6 +30,7 @@ pub struct Runner<'a> {
     chroot_exec: PathBuf,
     temp_dirs: Vec<PathBuf>,
     reactor: reactor::Options,
+    has_stdin: bool,
 }
 
 /// A command to run.
@@ -98,7 +99,13 @@ impl<'a> Runner<'a> {
             chroot_exec,
             temp_dirs,
             reactor,
+            has_stdin: true,
         }
+    }
+
+    /// Gives the commands /dev/null as their standard input, not the agent's own.
+    pub fn close_stdin(&mut self) {
+        self.has_stdin = false;
     }
 
     /// The agent's own stdout and stderr.
@@ -143,6 +150,9 @@ impl<'a> Runner<'a> {
             .arg(chroot_exec::SUBCOMMAND)
             .arg(control.path())
             .arg(command.chroot_dir);
+        if !self.has_stdin {
+            child.stdin(Stdio::null());
+        }
         let reactor = Reactor::spawn(child, self.reactor.clone())
             .map_err(|error| Error::io("start", &self.chroot_exec, error))?;
         let status = self

@@ -5,11 +5,12 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
-use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
+use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, fsync, symlinkat, unlinkat};
 
 use super::file::{Found, kind, read_file};
 
@@ -89,6 +90,29 @@ impl Dir {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Makes a link that is not there yet.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] if the name is taken; otherwise the system's.
+    pub fn create_link(&self, target: &Path, name: &OsStr) -> io::Result<()> {
+        Ok(symlinkat(target, &self.0, name)?)
+    }
+
+    /// Reads where a link leads; `None` if the name is none of a link.
+    #[must_use]
+    pub fn link_target(&self, name: &OsStr) -> Option<OsString> {
+        self.read_link_at(name).ok()
+    }
+
+    /// Fails if this process may not create names in the directory.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn expect_writable(&self) -> io::Result<()> {
+        let access = AccessFlags::W_OK | AccessFlags::X_OK;
+        Ok(faccessat(&self.0, ".", access, AtFlags::AT_EACCESS)?)
     }
 
     /// Makes the names in the directory durable.

@@ -77,6 +77,27 @@ impl<'a> LogDir<'a> {
         }
     }
 
+    /// Fails if logs cannot be created in the directory, or the directory itself where
+    /// there is none. Creates nothing.
+    ///
+    /// # Errors
+    /// Names the first directory upwards that is there and cannot be used.
+    pub fn expect_writable(&self) -> Result<(), Error> {
+        for path in self.path.ancestors() {
+            match self.root.open_dir(path) {
+                Ok(dir) => {
+                    return dir.expect_writable().map_err(|error| {
+                        let path = self.root.host_path(path);
+                        Error::io("write to the directory", path, error)
+                    });
+                }
+                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Creates the log files of a run of `step_path` that starts at `now`, and their
     /// directories.
     ///

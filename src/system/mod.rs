@@ -4,6 +4,7 @@
 //! of packages, logs or the host's files.
 
 pub mod cancel;
+pub mod capabilities;
 pub mod exit;
 pub mod orphans;
 pub mod pipe_writers;

@@ -132,7 +132,7 @@ fn a_log_on_a_disk_that_is_full_and_freed_again_misses_as_many_bytes_as_reported
     let mut command = or_skip!(in_mount_namespace(
         script,
         &node.path("log"),
-        &node.run_step()
+        node.run_step().arg("--stdin")
     ));
     let mut run = Running::start(command.env("LOGS", node.path("log")));
     while !run.wait_for_notice().starts_with("cannot write to ") {}
