@@ -104,7 +104,8 @@ fn a_sighup_that_the_agent_was_started_to_ignore_cancels_nothing() {
 #[test]
 fn a_step_may_set_the_terminal() {
     let node = Node::new().step("tty.sh", "#!/bin/sh\nstty sane < /dev/tty && echo set\n");
-    let run_step = node.run_step();
+    let mut run_step = node.run_step();
+    run_step.arg("--plain");
     let mut words = vec![run_step.get_program()];
     words.extend(run_step.get_args());
     let words: Vec<String> = words

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use super::common::Color;
 use super::help::{EXIT_CODES, VARIABLES};
-use crate::commands::run_step::Options;
+use crate::commands::run_step::{Look, Options};
 use crate::exec::chroot_exec;
 use crate::package::Mode;
 
@@ -107,6 +108,22 @@ pub(super) struct RunStep {
     #[arg(long, value_name = "DIR", verbatim_doc_comment)]
     log_dir: Option<PathBuf>,
 
+    /// Show the run to a person: times, colours, results
+    ///
+    /// This is the default on a terminal. Both streams of a step go to stdout. Log
+    /// files are the same as ever.
+    #[arg(long, conflicts_with = "plain", verbatim_doc_comment)]
+    pretty: bool,
+
+    /// Write what the agent writes on a node
+    ///
+    /// This is the default unless stdout and stderr are a terminal.
+    #[arg(long, verbatim_doc_comment)]
+    plain: bool,
+
+    #[command(flatten)]
+    color: Color,
+
     /// Directory of the package, or its config.json
     ///
     /// It has config.json and skyhook_dir.
@@ -125,6 +142,12 @@ impl From<RunStep> for Options {
             stdin: args.stdin,
             chroot: args.chroot,
             log_dir: args.log_dir,
+            look: match (args.pretty, args.plain) {
+                (true, _) => Look::Pretty,
+                (_, true) => Look::Plain,
+                _ => Look::Auto,
+            },
+            color: args.color.into(),
             copy_dir: args.copy_dir,
         }
     }

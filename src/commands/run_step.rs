@@ -4,21 +4,27 @@
 mod configmaps;
 mod list;
 mod package;
+mod watch;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+
+use anstream::ColorChoice;
 
 use super::{Outcome, Process};
 use crate::error::Error;
 use crate::exec::ExecContext;
 use crate::exec::chroot_exec::LOCAL;
 use crate::exec::step::{Verdict, run_step};
+use crate::exec::tee::Runner;
 use crate::host::Root;
 use crate::output::log_file::LogDir;
 use crate::package::{Config, Mode};
+use crate::settings::Settings;
 use crate::system::capabilities::may_change_root;
 use configmaps::Configmaps;
 use package::{Steps, inside};
+use watch::Watch;
 
 /// The options of `run-step`, as the command line has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,8 +47,23 @@ pub struct Options {
     pub log_dir: Option<PathBuf>,
     /// Tells if steps read the standard input of the agent.
     pub stdin: bool,
+    /// How the run is shown.
+    pub look: Look,
+    /// Tells if colours are used.
+    pub color: ColorChoice,
     /// The package's directory, inside the root.
     pub copy_dir: PathBuf,
+}
+
+/// How a run is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// To a person on a terminal as `Pretty`, otherwise as `Plain`.
+    Auto,
+    /// For people.
+    Pretty,
+    /// Stamped, as the agent's own runs are.
+    Plain,
 }
 
 /// Runs the steps. Stops at the first that fails, or when the run is cancelled; checks
@@ -101,14 +122,36 @@ pub fn run(options: &Options, process: &mut Process<'_>) -> Result<Outcome, Erro
         copy_dir: &copy_dir,
         log_dir: log_dir.as_ref(),
     };
+    process.console.view = watch::view(options, settings);
+    let mut watch = Watch::new(&chosen);
     let mut runner = process.runner();
     if !options.stdin {
         runner.close_stdin();
     }
-    for Steps { mode, steps } in &chosen {
+    let outcome = run_steps(&chosen, context, settings, &mut watch, &mut runner)?;
+    watch.finish(context.log_dir, runner.console());
+    Ok(outcome)
+}
+
+/// Runs the steps of one mode after those of another.
+fn run_steps(
+    chosen: &[Steps],
+    context: ExecContext<'_>,
+    settings: &Settings,
+    watch: &mut Watch,
+    runner: &mut Runner<'_>,
+) -> Result<Outcome, Error> {
+    for Steps { mode, steps } in chosen {
         let mut outcome = Outcome::Succeeded;
         for step in steps {
-            match run_step(step, context, lookup, &mut runner)? {
+            // A cancelled run says so instead.
+            if !runner.is_cancelled() {
+                watch.begin(*mode, step, runner.console());
+            }
+            let lookup = |name: &str| settings.variable(name);
+            let verdict = run_step(step, context, lookup, runner)?;
+            watch.end(step, verdict, runner.console());
+            match verdict {
                 Verdict::Succeeded => {}
                 Verdict::Cancelled => return Ok(Outcome::Cancelled),
                 Verdict::Failed { .. } | Verdict::NotStarted | Verdict::NotRun => {

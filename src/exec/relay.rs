@@ -78,6 +78,9 @@ impl<'a> Relay<'a> {
     pub(super) fn read(&mut self, stream: Stream, bytes: &[u8]) {
         self.turn_to(stream);
         let at = self.clock.local();
+        if let Some(view) = &mut self.console.view {
+            view.read(stream, bytes, at);
+        }
         for piece in stamp::pieces(bytes, PIECE_LEN) {
             let (stamper, stamped) = self.stamper();
             stamper.stamp(piece, at, stamped);
@@ -89,6 +92,10 @@ impl<'a> Relay<'a> {
     pub(super) fn read_error(&mut self, stream: Stream, error: &io::Error) {
         self.turn_to(stream);
         let at = self.clock.local();
+        if let Some(view) = &mut self.console.view {
+            let line = format!("ERROR reading stream: {error}\n");
+            view.read(stream, line.as_bytes(), at);
+        }
         let (stamper, stamped) = self.stamper();
         stamper.stamp_error(error, at, stamped);
         self.flush_when_full();
@@ -109,7 +116,11 @@ impl<'a> Relay<'a> {
             Stream::Stdout => (&mut self.console.stdout, &mut self.logs.stdout),
             Stream::Stderr => (&mut self.console.stderr, &mut self.logs.stderr),
         };
-        let notices = [parent.write(&self.stamped), log.write(&self.stamped)];
+        let shown = match &mut self.console.view {
+            Some(view) => view.draw(|bytes| self.console.stdout.write(bytes)),
+            None => parent.write(&self.stamped),
+        };
+        let notices = [shown, log.write(&self.stamped)];
         let last_lines = &mut self.console.failures.last_lines;
         last_lines.add(usize::from(self.stream == Stream::Stderr), &self.stamped);
         self.stamped.clear();

@@ -87,7 +87,7 @@ pub fn run_step<'e>(
         Verdict::Succeeded => format!("SUCEEDED: {path} {arguments}"),
         _ => format!("FAILED: {path} {arguments} {}", end.code()),
     };
-    runner.console().print(&line);
+    runner.console().print_unwatched(&line);
     if verdict != Verdict::Succeeded {
         let what = match verdict {
             Verdict::NotStarted => "was not started: chroot-exec ended",

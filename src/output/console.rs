@@ -1,6 +1,7 @@
 //! The agent's own standard output and standard error.
 
 use super::Sink;
+use super::pretty::View;
 use super::termination::Failures;
 use crate::text;
 
@@ -14,6 +15,8 @@ pub struct Console {
     pub stderr: Sink,
     /// The failures, which are reported elsewhere too if the run fails.
     pub failures: Failures,
+    /// The view of a person who watches; then stdout shows it, and no stamped output.
+    pub view: Option<View>,
 }
 
 impl Console {
@@ -30,11 +33,41 @@ impl Console {
             stdout,
             stderr,
             failures: Failures::default(),
+            view: None,
         }
+    }
+
+    /// Writes `line` and a newline to stdout, unstamped, for programs. Who watches the
+    /// view is told in other words.
+    pub fn print_unwatched(&mut self, line: &str) {
+        if self.view.is_none() {
+            self.print(line);
+        }
+    }
+
+    /// Changes the view, if there is one, and shows it.
+    pub fn show(&mut self, change: impl FnOnce(&mut View)) {
+        let Some(view) = &mut self.view else {
+            return;
+        };
+        change(view);
+        let notice = view.draw(|bytes| self.stdout.write(bytes));
+        notice.iter().for_each(|notice| self.notice(notice));
+    }
+
+    fn make_room(&mut self) {
+        let Some(view) = &mut self.view else {
+            return;
+        };
+        view.make_room();
+        let notice = view.take(|bytes| self.stdout.write(bytes));
+        // There is no more room to make then.
+        notice.iter().for_each(|notice| self.notice(notice));
     }
 
     /// Writes `line` and a newline to stdout, unstamped.
     pub fn print(&mut self, line: &str) {
+        self.make_room();
         if let Some(notice) = self.stdout.write(format!("{line}\n").as_bytes()) {
             self.notice(&notice);
         }
@@ -68,6 +101,7 @@ impl Console {
     }
 
     fn stderr_line(&mut self, line: &str) {
+        self.make_room();
         // What is lost here is counted, and reported on stdout at the end.
         let _ = self.stderr.write(line.as_bytes());
     }

@@ -77,6 +77,12 @@ impl<'a> LogDir<'a> {
         }
     }
 
+    /// The directory's path outside the root.
+    #[must_use]
+    pub fn host_path(&self) -> PathBuf {
+        self.root.host_path(&self.path)
+    }
+
     /// Fails if logs cannot be created in the directory, or the directory itself where
     /// there is none. Creates nothing.
     ///

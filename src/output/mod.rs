@@ -11,6 +11,7 @@ pub mod log_merge;
 pub mod log_name;
 pub mod log_reader;
 mod palette;
+pub mod pretty;
 mod printer;
 pub mod runs;
 mod sink;

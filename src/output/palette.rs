@@ -1,5 +1,8 @@
 //! The colours of what is shown to a person.
 
+use std::io::Stdout;
+
+use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 
 /// The styles, named by what they mean. Use: `{style}text{style:#}`.
@@ -29,6 +32,20 @@ impl Palette {
         strong: Style::new(),
         dim: Style::new(),
     };
+
+    /// The palette for stdout. With [`ColorChoice::Auto`] the terminal and the
+    /// environment (`NO_COLOR`, `CLICOLOR`, `CLICOLOR_FORCE`, `TERM`) decide on colours.
+    #[must_use]
+    pub fn of(color: ColorChoice, stdout: &Stdout) -> Palette {
+        let choice = match color {
+            ColorChoice::Auto => AutoStream::choice(stdout),
+            decided => decided,
+        };
+        match choice {
+            ColorChoice::Never => Palette::PLAIN,
+            _ => Palette::COLORED,
+        }
+    }
 
     /// The 16 colours that each terminal has, as its owner has set them.
     pub const COLORED: Palette = Palette {

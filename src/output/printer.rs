@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::os::fd::AsFd;
 
-use anstream::{AutoStream, ColorChoice};
+use anstream::ColorChoice;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -28,22 +28,15 @@ pub struct Printer {
 }
 
 impl Printer {
-    /// Takes the process's stdout. With [`ColorChoice::Auto`] the terminal and the
-    /// environment (`NO_COLOR`, `CLICOLOR`, `CLICOLOR_FORCE`, `TERM`) decide on colours.
+    /// Takes the process's stdout, with the colours of [`Palette::of`].
     #[must_use]
     pub fn stdout(color: ColorChoice) -> Printer {
         let stdout = io::stdout();
-        let choice = match color {
-            ColorChoice::Auto => AutoStream::choice(&stdout),
-            decided => decided,
-        };
+        let palette = Palette::of(color, &stdout);
         let width = stdout.is_terminal().then(terminal_size::terminal_size);
         Printer {
             out: BufWriter::with_capacity(64 * 1024, stdout),
-            palette: match choice {
-                ColorChoice::Never => Palette::PLAIN,
-                _ => Palette::COLORED,
-            },
+            palette,
             width: width
                 .flatten()
                 .map(|(terminal_size::Width(columns), _)| columns.into()),
