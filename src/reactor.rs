@@ -32,7 +32,7 @@ use nix::unistd::Pid;
 
 use crate::system::pipe_writers::{self, PipeWriter};
 use crate::system::sys;
-pub use event::{Event, Options, Stream, Watch};
+pub use event::{Event, GRACE, Options, Stream, Watch};
 use pipe::{Buffer, Pipe};
 
 /// System calls that read from each stream before epoll is asked again: enough to
@@ -66,6 +66,12 @@ pub struct Reactor {
     cancelled: bool,
     /// The time from which the streams of an exited child are not waited for.
     give_up_at: Option<Instant>,
+    /// The time since which no stream has brought anything.
+    silent_since: Instant,
+    /// The time at which [`Event::Silent`] is due.
+    silent_at: Option<Instant>,
+    /// The time at which the child is out of time, and the signal that it gets then.
+    limit: Option<(Instant, Signal)>,
 }
 
 impl Reactor {
@@ -104,7 +110,12 @@ impl Reactor {
                 .ok(),
             Watch::Poll => None,
         };
+        let now = Instant::now();
+        let after = |time: Option<Duration>| time.and_then(|time| now.checked_add(time));
         Ok(Reactor {
+            silent_since: now,
+            silent_at: after(options.silence_notice),
+            limit: after(options.time_limit).map(|at| (at, Signal::SIGTERM)),
             poll,
             events: Events::with_capacity(8),
             buffer,
@@ -141,6 +152,10 @@ impl Reactor {
 
     fn event_loop(&mut self, on_event: &mut impl FnMut(Event<'_>)) -> io::Result<()> {
         loop {
+            if self.silent_at.is_some() && self.any_ready() {
+                self.silent_since = Instant::now();
+                self.expect_silence(self.silent_since);
+            }
             for _ in 0..READS_PER_WAKE {
                 for pipe in self.pipes.iter_mut().filter(|pipe| pipe.ready) {
                     pipe.read_once(&mut self.buffer, on_event);
@@ -202,7 +217,9 @@ impl Reactor {
         if self.any_ready() {
             return Some(Duration::ZERO);
         }
-        let next = [self.held_at, self.give_up_at].into_iter().flatten().min();
+        let limit_at = self.limit.map(|(at, _)| at);
+        let timers = [self.held_at, self.give_up_at, self.silent_at, limit_at];
+        let next = timers.into_iter().flatten().min();
         let next = next.map(|at| at.saturating_duration_since(Instant::now()));
         if self.pidfd.is_none() && self.exited.is_none() {
             return Some(next.map_or(POLL_INTERVAL, |next| next.min(POLL_INTERVAL)));
@@ -212,11 +229,23 @@ impl Reactor {
 
     /// Does what is due by now. Breaks when the wait for the streams is over.
     fn fire_timers(&mut self, on_event: &mut impl FnMut(Event<'_>)) -> ControlFlow<()> {
-        if self.exited.is_none() {
+        if self.exited.is_none() && self.silent_at.is_none() && self.limit.is_none() {
             return ControlFlow::Continue(());
         }
         let now = Instant::now();
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if is_due(self.silent_at) {
+            self.expect_silence(now);
+            on_event(Event::Silent(now.duration_since(self.silent_since)));
+        }
+        if let Some((at, signal)) = self.limit
+            && at <= now
+        {
+            self.end_child(signal, now, on_event);
+        }
+        if self.exited.is_none() {
+            return ControlFlow::Continue(());
+        }
         if is_due(self.give_up_at) {
             for pipe in &mut self.pipes {
                 pipe.read_what_is_there(&mut self.buffer, on_event);
@@ -256,7 +285,8 @@ impl Reactor {
                 self.child.wait()?;
             }
             let timeout = self.options.drain_timeout;
-            self.give_up_at = timeout.and_then(|timeout| now.checked_add(timeout));
+            let drained_by = timeout.and_then(|timeout| now.checked_add(timeout));
+            self.give_up_at = [self.give_up_at, drained_by].into_iter().flatten().min();
             self.held_at = now.checked_add(self.options.held_notice);
         }
         Ok(())
@@ -267,6 +297,42 @@ impl Reactor {
         if !self.cancelled && cancellation.is_some_and(|c| c.is_cancelled()) {
             self.cancelled = true;
             on_event(Event::Cancelled);
+            if self.options.interrupts {
+                self.signal_group(Signal::SIGINT);
+            }
+        }
+    }
+
+    /// Sets the time at which the silence has lasted for another while.
+    fn expect_silence(&mut self, now: Instant) {
+        let notice = self.options.silence_notice;
+        self.silent_at = notice.and_then(|notice| now.checked_add(notice));
+    }
+
+    /// Ends a child that is out of time, with its group.
+    fn end_child(&mut self, signal: Signal, now: Instant, on_event: &mut impl FnMut(Event<'_>)) {
+        self.signal_group(signal);
+        on_event(Event::OutOfTime(signal));
+        let next = now.checked_add(GRACE);
+        if signal == Signal::SIGKILL {
+            self.limit = None;
+            // What has left the group may hold the output.
+            self.give_up_at = [self.give_up_at, next].into_iter().flatten().min();
+        } else {
+            self.limit = next.map(|at| (at, Signal::SIGKILL));
+        }
+    }
+
+    /// Signals the group of the child, which leads it.
+    fn signal_group(&self, signal: Signal) {
+        // A child that was reaped may have given its number to another.
+        let is_reaped = self.exited.is_some() && self.options.orphans.is_some();
+        if is_reaped || !self.options.own_group {
+            return;
+        }
+        if let Ok(pid) = i32::try_from(self.child.id()) {
+            // The only failure left is that the group has just ended.
+            let _ = killpg(Pid::from_raw(pid), signal);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Text from outside, as it may be shown to a person.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 /// Tells if a character must not reach a terminal as it is.
 ///
@@ -76,6 +77,29 @@ fn after_color(text: &str) -> Option<&str> {
     parameters
         .trim_start_matches(|c: char| c.is_ascii_digit() || c == ';' || c == ':')
         .strip_prefix('m')
+}
+
+/// Reads a duration: numbers, each with its unit, such as `90s` or `1h30m`.
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let unit = rest.find(|c: char| !c.is_ascii_digit())?;
+        let (number, after) = rest.split_at_checked(unit)?;
+        let seconds = match after.chars().next()? {
+            's' => 1,
+            'm' => 60,
+            'h' => 60 * 60,
+            'd' => 24 * 60 * 60,
+            'w' => 7 * 24 * 60 * 60,
+            _ => return None,
+        };
+        let seconds = number.parse::<u64>().ok()?.checked_mul(seconds)?;
+        total = total.checked_add(Duration::from_secs(seconds))?;
+        rest = after.get(1..)?;
+    }
+    (!text.is_empty()).then_some(total)
 }
 
 #[cfg(test)]

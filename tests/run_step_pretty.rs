@@ -2,11 +2,15 @@
 
 mod support;
 
+use std::fs::OpenOptions;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
+use skyhook_agent::output::Palette;
+use skyhook_agent::output::pretty::View;
 use support::skip::try_out;
-use support::{Node, assert_says, or_skip, stderr, stdout, unstamp};
+use support::{Fixture, Node, assert_says, or_skip, stderr, stdout, unstamp};
 
 /// Writes to both streams, parts of a line, and with `\r`.
 const CHATTY: &str = "#!/bin/sh
@@ -200,4 +204,81 @@ fn plain_is_the_contract_s_bytes_on_a_terminal_too() {
     let shown = or_skip!(on_terminal(&node, ""));
     assert_says(&shown, &["\u{1b}[32m✓ a\u{1b}[0m"]);
     assert!(!shown.contains("SUCEEDED"), "{shown}");
+}
+
+#[test]
+fn a_step_that_says_nothing_is_seen_to_run() {
+    let mut fixture = Fixture::new();
+    fixture.options.silence_notice = Some(Duration::from_millis(100));
+    // Long enough for the notice to come more than once.
+    let pause = |fixture: &mut Fixture, fifo: &str| {
+        let fifo = fixture.fifo(fifo);
+        let script = ["out a\n", &format!("await {fifo}"), "out b\n"];
+        let writer = std::thread::spawn(move || {
+            let writer = OpenOptions::new().write(true).open(fifo).unwrap();
+            std::thread::sleep(Duration::from_millis(450));
+            drop(writer);
+        });
+        let shown = fixture.tee(&script).stdout;
+        writer.join().unwrap();
+        shown
+    };
+    let plain = pause(&mut fixture, "first");
+    assert_eq!(unstamp("[out]", &plain), "a\nb\n");
+
+    fixture.console.view = Some(View::new(Palette::PLAIN, None));
+    let shown = pause(&mut fixture, "second");
+    let shown = shown.strip_prefix(&plain).unwrap();
+    assert_says(shown, &[" │ a\n         … 0.1 s\n         … 0.2 s\n"]);
+}
+
+#[test]
+fn a_step_that_is_out_of_time_is_ended_and_has_failed() {
+    // Whatever its return codes are.
+    let over = json!({ "returncodes": [0, -15] });
+    for script in [
+        "#!/bin/sh\necho begun\nexec sleep 60\n",
+        // The output is held open by another process of the group.
+        "#!/bin/sh\necho begun\nsleep 60 &\nexit 0\n",
+    ] {
+        let node = Node::new().step_with("a.sh", script, &over);
+        let mut command = node.run_step();
+        let begun = Instant::now();
+        let output = command.args(["--timeout", "1s"]).output().unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let shown = unstamp("[out]", &stdout(&output));
+        assert_says(&shown, &["begun\nFAILED: a.sh  "]);
+        assert_says(
+            &stderr(&output),
+            &["a.sh has not ended within 1s; its group gets SIGTERM"],
+        );
+        assert_eq!(stderr(&output).lines().count(), 1);
+    }
+    let node = Node::new().step("a.sh", "#!/bin/sh\nexec sleep 60\n");
+    let output = pretty(&node, &["--timeout", "1s"]);
+    assert_says(&stdout(&output), &["✗ a out of time after 1."]);
+}
+
+#[test]
+fn a_step_that_ignores_sigterm_is_killed() {
+    let node = Node::new().step("a.sh", "#!/bin/sh\ntrap '' TERM\nsleep 60\nsleep 60\n");
+    let mut command = node.run_step();
+    let output = command.args(["--timeout", "1s"]).output().unwrap();
+    assert_eq!(stdout(&output), "FAILED: a.sh  -9\n");
+    assert_says(
+        &stderr(&output),
+        &["SIGTERM", "is still there 5s later; its group gets SIGKILL"],
+    );
+}
+
+#[test]
+fn a_step_that_ends_in_time_is_left_alone() {
+    let node = Node::new().step("a.sh", "#!/bin/sh\necho a\n");
+    let output = pretty(&node, &["--timeout", "1m"]);
+    assert_says(&stdout(&output), &["✓ a "]);
+    assert_eq!(output.status.code(), Some(0));
+    let output = pretty(&node, &["--timeout", "soon"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_says(&stderr(&output), &["--timeout", "90s, 5m"]);
 }

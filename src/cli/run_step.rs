@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -11,6 +12,7 @@ use super::help::{EXIT_CODES, VARIABLES};
 use crate::commands::run_step::{Look, Options};
 use crate::exec::chroot_exec;
 use crate::package::Mode;
+use crate::text;
 
 /// The end of `skyhook-agent run-step -h`.
 pub(super) const SHORT_NOTES: &str = "\
@@ -108,6 +110,18 @@ pub(super) struct RunStep {
     #[arg(long, value_name = "DIR", verbatim_doc_comment)]
     log_dir: Option<PathBuf>,
 
+    /// End a step that takes longer, such as 90s or 5m
+    ///
+    /// Its process group gets SIGTERM, and 5 seconds later SIGKILL if something of
+    /// it is still there. The step has failed then. It cannot read from the terminal.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = duration,
+        verbatim_doc_comment
+    )]
+    timeout: Option<Duration>,
+
     /// Show the run to a person: times, colours, results
     ///
     /// This is the default on a terminal. Both streams of a step go to stdout. Log
@@ -142,6 +156,7 @@ impl From<RunStep> for Options {
             stdin: args.stdin,
             chroot: args.chroot,
             log_dir: args.log_dir,
+            timeout: args.timeout,
             look: match (args.pretty, args.plain) {
                 (true, _) => Look::Pretty,
                 (_, true) => Look::Plain,
@@ -156,6 +171,10 @@ impl From<RunStep> for Options {
 fn mode_parser() -> impl TypedValueParser<Value = Mode> {
     PossibleValuesParser::new(Mode::ALL.map(Mode::name))
         .try_map(|name| Mode::from_name(&name).ok_or("not a mode"))
+}
+
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    text::duration(text).ok_or("expected a duration such as 90s, 5m or 1h30m")
 }
 
 fn mode_help() -> String {

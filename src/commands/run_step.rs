@@ -8,6 +8,7 @@ mod watch;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anstream::ColorChoice;
 
@@ -47,6 +48,8 @@ pub struct Options {
     pub log_dir: Option<PathBuf>,
     /// Tells if steps read the standard input of the agent.
     pub stdin: bool,
+    /// The time that a step may take.
+    pub timeout: Option<Duration>,
     /// How the run is shown.
     pub look: Look,
     /// Tells if colours are used.
@@ -54,6 +57,9 @@ pub struct Options {
     /// The package's directory, inside the root.
     pub copy_dir: PathBuf,
 }
+
+/// The silence of a step after which a person is told that it still runs.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// How a run is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +134,10 @@ pub fn run(options: &Options, process: &mut Process<'_>) -> Result<Outcome, Erro
     if !options.stdin {
         runner.close_stdin();
     }
+    if let Some(limit) = options.timeout {
+        runner.limit_time(limit);
+    }
+    runner.notice_silence(SILENCE);
     let outcome = run_steps(&chosen, context, settings, &mut watch, &mut runner)?;
     watch.finish(context.log_dir, runner.console());
     Ok(outcome)
@@ -154,7 +164,7 @@ fn run_steps(
             match verdict {
                 Verdict::Succeeded => {}
                 Verdict::Cancelled => return Ok(Outcome::Cancelled),
-                Verdict::Failed { .. } | Verdict::NotStarted | Verdict::NotRun => {
+                _ => {
                     outcome = Outcome::Failed;
                     if !mode.is_check() {
                         break;

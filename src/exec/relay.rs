@@ -4,6 +4,7 @@
 //! and the log whole and in the order in which it was read.
 
 use std::io;
+use std::time::Duration;
 
 use crate::output::{Console, Sink};
 use crate::reactor::Stream;
@@ -99,6 +100,11 @@ impl<'a> Relay<'a> {
         let (stamper, stamped) = self.stamper();
         stamper.stamp_error(error, at, stamped);
         self.flush_when_full();
+    }
+
+    /// Tells the view that both streams have been silent for this long.
+    pub(super) fn silent(&mut self, time: Duration) {
+        self.console.show(|view| view.silent(time));
     }
 
     /// Says something on stderr, after what was read before.

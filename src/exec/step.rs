@@ -22,6 +22,9 @@ pub enum Verdict {
         /// The exit code, or `-signum`.
         code: i32,
     },
+    /// It was ended, since its time was over, and has failed whatever its
+    /// `returncodes` are.
+    OutOfTime,
     /// It could not be started, and has failed whatever its `returncodes` are.
     NotStarted,
     /// It did not run: variables of its arguments cannot be used.
@@ -91,6 +94,7 @@ pub fn run_step<'e>(
     if verdict != Verdict::Succeeded {
         let what = match verdict {
             Verdict::NotStarted => "was not started: chroot-exec ended",
+            Verdict::OutOfTime => "was ended, since its time was over,",
             _ => "failed",
         };
         let what = format!("{path} {what} with code {}", end.code());
@@ -104,6 +108,7 @@ pub fn run_step<'e>(
 fn judge(step: &Step, end: End) -> Verdict {
     match end {
         End::NotStarted { .. } => Verdict::NotStarted,
+        End::OutOfTime { .. } => Verdict::OutOfTime,
         End::Ran { code } if step.returncodes.contains(&code.into()) => Verdict::Succeeded,
         End::Ran { code } => Verdict::Failed { code },
     }

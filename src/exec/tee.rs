@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitStatus, Stdio};
+use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
@@ -15,7 +16,7 @@ use crate::exec::chroot_exec::{self, Control};
 pub use crate::exec::relay::Logs;
 use crate::exec::relay::Relay;
 use crate::output::Console;
-use crate::reactor::{self, Event, Reactor};
+use crate::reactor::{self, Event, GRACE, Reactor};
 use crate::stamp::Clock;
 use crate::system::exit;
 use crate::system::pipe_writers::PipeWriter;
@@ -63,6 +64,11 @@ pub enum End {
         /// The exit code of chroot-exec, or `-signum`.
         code: i32,
     },
+    /// It was ended, since its time was over.
+    OutOfTime {
+        /// Its exit code, or `-signum`.
+        code: i32,
+    },
 }
 
 impl End {
@@ -70,7 +76,7 @@ impl End {
     #[must_use]
     pub fn code(self) -> i32 {
         match self {
-            End::Ran { code } | End::NotStarted { code } => code,
+            End::Ran { code } | End::NotStarted { code } | End::OutOfTime { code } => code,
         }
     }
 }
@@ -106,6 +112,24 @@ impl<'a> Runner<'a> {
     /// Gives the commands /dev/null as their standard input, not the agent's own.
     pub fn close_stdin(&mut self) {
         self.has_stdin = false;
+    }
+
+    /// Ends each command, with its group, that takes longer than this. It cannot read
+    /// from a terminal then.
+    pub fn limit_time(&mut self, limit: Duration) {
+        let options = &mut self.reactor;
+        options.time_limit = Some(limit);
+        // What Ctrl-C would have reached.
+        options.interrupts = !options.own_group;
+        options.own_group = true;
+    }
+
+    /// Tells the view, if there is one, each time that a command has been silent for so
+    /// long again.
+    pub fn notice_silence(&mut self, silence: Duration) {
+        if self.console.view.is_some() {
+            self.reactor.silence_notice = Some(silence);
+        }
     }
 
     /// The agent's own stdout and stderr.
@@ -155,12 +179,12 @@ impl<'a> Runner<'a> {
         }
         let reactor = Reactor::spawn(child, self.reactor.clone())
             .map_err(|error| Error::io("start", &self.chroot_exec, error))?;
-        let status = self
-            .stream(reactor, command, &mut logs)
-            .map_err(|source| Error::Lost {
-                program: command.cmd.first().cloned().unwrap_or_default(),
-                source,
-            })?;
+        let (status, is_out_of_time) =
+            self.stream(reactor, command, &mut logs)
+                .map_err(|source| Error::Lost {
+                    program: command.cmd.first().cloned().unwrap_or_default(),
+                    source,
+                })?;
 
         // The console's loss is reported at the end of the run, once.
         for log in [&logs.stdout, &logs.stderr] {
@@ -174,20 +198,25 @@ impl<'a> Runner<'a> {
             self.console.notice(&error.to_string());
         }
         let code = exit::code(status);
-        Ok(if was_started {
+        Ok(if is_out_of_time {
+            End::OutOfTime { code }
+        } else if was_started {
             End::Ran { code }
         } else {
             End::NotStarted { code }
         })
     }
 
-    /// Runs the loop, and passes each read on to its two sinks.
+    /// Runs the loop, and passes each read on to its two sinks. Tells if the command was
+    /// ended, since its time was over.
     fn stream(
         &mut self,
         reactor: Reactor,
         command: &Command<'_>,
         logs: &mut Logs,
-    ) -> io::Result<ExitStatus> {
+    ) -> io::Result<(ExitStatus, bool)> {
+        let limit = self.reactor.time_limit.unwrap_or_default();
+        let mut is_out_of_time = false;
         let held_for = self.reactor.held_notice;
         let program = command.cmd.first().map_or("", String::as_str);
         let mut relay = Relay::new(self.console, logs, self.clock);
@@ -199,6 +228,16 @@ impl<'a> Runner<'a> {
             Event::Cancelled => relay.notice(&format!(
                 "cancelled: {program} finishes, nothing further starts"
             )),
+            Event::Silent(time) => relay.silent(time),
+            Event::OutOfTime(signal) => {
+                let notice = if is_out_of_time {
+                    format!("{program} is still there {GRACE:?} later; its group gets {signal}")
+                } else {
+                    format!("{program} has not ended within {limit:?}; its group gets {signal}")
+                };
+                is_out_of_time = true;
+                relay.notice(&notice);
+            }
             Event::PipesHeldOpen(writers) => {
                 let writers = list(writers);
                 relay.notice(&format!(
@@ -216,7 +255,7 @@ impl<'a> Runner<'a> {
         });
         // However it has ended.
         relay.flush();
-        status
+        Ok((status?, is_out_of_time))
     }
 }
 

@@ -5,6 +5,8 @@ use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use crate::settings::DEFAULT_BUFFER_LIMIT;
 use crate::system::cancel::Cancellation;
 use crate::system::orphans::Orphans;
@@ -37,6 +39,12 @@ pub enum Event<'a> {
     /// The run was cancelled; comes once. The child finishes all the same, and so
     /// does its output.
     Cancelled,
+    /// Both streams have been silent for this long. Comes each time that
+    /// [`Options::silence_notice`] has passed again.
+    Silent(Duration),
+    /// [`Options::time_limit`] is over, and the child's group was sent this signal:
+    /// SIGTERM, and SIGKILL if something of it is still there [`GRACE`] later.
+    OutOfTime(Signal),
     /// The child exited [`Options::held_notice`] ago and these processes keep
     /// its output open; comes at most once. Empty if /proc does not tell.
     PipesHeldOpen(&'a [PipeWriter]),
@@ -55,6 +63,10 @@ pub enum Watch {
     Poll,
 }
 
+/// The time from SIGTERM to SIGKILL for a child that is out of time, and from there to
+/// the end of the wait for its output.
+pub const GRACE: Duration = Duration::from_secs(5);
+
 /// The options of a run.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -65,6 +77,14 @@ pub struct Options {
     /// The time after the child's exit for which the streams are waited for; `None`:
     /// until they end (`SKYHOOK_AGENT_DRAIN_TIMEOUT`).
     pub drain_timeout: Option<Duration>,
+    /// The time of silence after which [`Event::Silent`] comes; `None`: never.
+    pub silence_notice: Option<Duration>,
+    /// The time for the child and its output; `None`: no limit. The child must lead a
+    /// group of its own.
+    pub time_limit: Option<Duration>,
+    /// Tells if a cancellation interrupts the child, as Ctrl-C does one of the agent's
+    /// own group.
+    pub interrupts: bool,
     /// The signals that cancel the run.
     pub cancellation: Option<Rc<Cancellation>>,
     /// Tells if the child leads a process group of its own: a signal to the agent's
@@ -83,6 +103,9 @@ impl Default for Options {
             buffer_limit: DEFAULT_BUFFER_LIMIT,
             held_notice: Duration::from_secs(10),
             drain_timeout: None,
+            silence_notice: None,
+            time_limit: None,
+            interrupts: false,
             cancellation: None,
             own_group: true,
             watch: Watch::Pidfd,

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 
 use super::stamp;
 use crate::stamp::{Iso8601, LocalZone, Stamp};
+use crate::text::duration;
 
 /// The value of `--since`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,28 +56,6 @@ impl FromStr for Since {
                     .to_owned()
             })
     }
-}
-
-/// Reads numbers, each with its unit.
-fn duration(text: &str) -> Option<Duration> {
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let unit = rest.find(|c: char| !c.is_ascii_digit())?;
-        let (number, after) = rest.split_at_checked(unit)?;
-        let seconds = match after.chars().next()? {
-            's' => 1,
-            'm' => 60,
-            'h' => 60 * 60,
-            'd' => 24 * 60 * 60,
-            'w' => 7 * 24 * 60 * 60,
-            _ => return None,
-        };
-        let seconds = number.parse::<u64>().ok()?.checked_mul(seconds)?;
-        total = total.checked_add(Duration::from_secs(seconds))?;
-        rest = after.get(1..)?;
-    }
-    (!text.is_empty()).then_some(total)
 }
 
 /// Reads a date, or a date and a time to the minute, the second or a part of it.

@@ -136,6 +136,7 @@ fn how(verdict: Verdict) -> Option<String> {
         Verdict::Succeeded | Verdict::Cancelled => None,
         Verdict::Failed { code } if code < 0 => Some(format!("ended by signal {}", -code)),
         Verdict::Failed { code } => Some(format!("exit code {code}")),
+        Verdict::OutOfTime => Some("out of time".to_owned()),
         Verdict::NotStarted => Some("not started".to_owned()),
         Verdict::NotRun => Some("did not run".to_owned()),
     }
