@@ -85,7 +85,7 @@ fn the_commands_in_the_readme_of_a_new_package_run() {
         let scripts = names(&package.join("skyhook_dir"));
         assert_eq!(verdicts.count(), scripts.len(), "{printed}");
         for script in scripts {
-            assert_says(&printed, &[&format!("SUCEEDED: {script} \n")]);
+            assert_says(&printed, &[&format!("SUCEEDED: {script} ")]);
         }
         assert!(!readme.contains('@'), "{readme}");
     }

@@ -191,9 +191,14 @@ fn readme(tasks: &[&Task], parts: &[Part]) -> String {
         let (mode, file, purpose) = (task.mode, task.file(), task.purpose);
         // Writing to a string cannot fail.
         let _ = writeln!(steps, "| {mode} | `{file}` | {purpose} |");
+        let from = if mode.has_versions() {
+            "--from 0.0.9 "
+        } else {
+            ""
+        };
         let _ = writeln!(
             runs,
-            "skyhook-agent run-step --log-dir logs --mode {mode} @NAME@"
+            "skyhook-agent run-step --log-dir logs --mode {mode} {from}@NAME@"
         );
     }
     let resource: String = parts.iter().map(|part| part.resource()).collect();
