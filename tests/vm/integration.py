@@ -81,6 +81,8 @@ def build(arch: str) -> Built:
 def tree(suite: Suite, arch: str, built: Built) -> Path:
     """Returns a directory with all that the tests need, to be put on a node."""
     made = Path(tempfile.mkdtemp(prefix="tree-", dir=suite.work))
+    # Some tests start the agent as another user.
+    made.chmod(0o755)
     for directory in TREE:
         shutil.copytree(REPOSITORY / directory, made / directory, symlinks=True)
     for document in REPOSITORY.glob("*.md"):
