@@ -57,7 +57,7 @@ pub enum Error {
         /// What is known of that agent.
         holder: String,
     },
-    /// Whoever read the answer of a command wants no more of it, as `head` does.
+    /// The reader of a command's answer wants no more of it, as `head` does.
     ReaderLeft,
     /// The system refused something.
     Io {
@@ -135,7 +135,7 @@ impl fmt::Display for Error {
                     "package {package} is in use by {holder}: try again when that has ended"
                 )
             }
-            Error::ReaderLeft => f.write_str("nobody reads stdout any more"),
+            Error::ReaderLeft => f.write_str("stdout has no reader any more"),
             Error::Signals(source) => write!(f, "cannot watch for signals: {source}"),
             Error::Io {
                 doing,

@@ -12,7 +12,7 @@ fn document() -> String {
     fs::read_to_string(path).unwrap()
 }
 
-/// A fenced block: what is behind its first three backticks, and its text.
+/// A fenced block: what follows its first three backticks, and its text.
 fn blocks(document: &str) -> Vec<(&str, &str)> {
     let pieces = document.split("```");
     let blocks = pieces.skip(1).step_by(2);

@@ -1,4 +1,4 @@
-//! `skyhook-agent status` of a state that is broken, or that somebody has made to harm:
+//! `skyhook-agent status` of a state that is broken, or that was made to harm:
 //! it is told as what it is, in bounded time, and nothing of it reaches the terminal raw.
 
 mod support;

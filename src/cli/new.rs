@@ -32,7 +32,7 @@ pub(super) struct New {
     /// upgrade    steps that bring an older version to this one
     /// uninstall  steps that remove what the package has done
     /// config     settings that the custom resource has, and steps that use them
-    /// interrupt  a check that runs behind an interrupt, such as a reboot
+    /// interrupt  a check that runs after an interrupt, such as a reboot
     #[arg(
         long = "with",
         value_name = "PART,...",

@@ -31,7 +31,7 @@ pub struct Options {
 pub enum Part {
     /// Settings from the custom resource.
     Config,
-    /// A check behind an interrupt.
+    /// A check after an interrupt.
     Interrupt,
     /// Steps of an upgrade.
     Upgrade,
@@ -100,7 +100,7 @@ fn make(dir: &Path, files: &[File]) -> Result<(), Error> {
         write(staging.path(), file)
             .map_err(|error| Error::io("write", dir.join(&file.path), error))?;
     }
-    // If somebody has made something of that name in the meantime, only an empty directory
+    // If another process has made something of that name in the meantime, only an empty directory
     // is replaced.
     match fs::rename(staging.path(), dir) {
         Ok(()) => {

@@ -34,7 +34,7 @@ pub struct Options {
     pub mode: Mode,
     /// Only the steps of these names; all if there is none.
     pub steps: Vec<String>,
-    /// Tells if the mode's checks run behind it.
+    /// Tells if the mode's checks run after it.
     pub check: bool,
     /// Prints the steps, and runs nothing.
     pub list: bool,

@@ -48,7 +48,7 @@ pub enum Holder {
     /// can have one number.
     Likely(u32),
     /// No process has.
-    Nobody,
+    NoProcess,
     /// No visible process has, and others are not visible from here.
     Unknown,
 }
@@ -105,7 +105,7 @@ impl FileLocks {
         match self.find(root, path) {
             Some(Some((pid, true))) => Holder::Process(pid),
             Some(Some((pid, false))) => Holder::Likely(pid),
-            Some(None) if self.sees(namespace) => Holder::Nobody,
+            Some(None) if self.sees(namespace) => Holder::NoProcess,
             _ => Holder::Unknown,
         }
     }
@@ -150,7 +150,7 @@ pub fn own_namespace() -> Option<String> {
     link.into_os_string().into_string().ok()
 }
 
-/// Tells if a file is the kernel's: whoever wrote another one may have written anything.
+/// Tells if a file is the kernel's: another one can hold anything.
 fn is_of_the_kernel(file: &File) -> bool {
     fstatfs(file).is_ok_and(|stat| stat.filesystem_type() == PROC_SUPER_MAGIC)
 }
@@ -224,11 +224,11 @@ mod tests {
         let sees = FileLocks::read(&root).sees(own.as_deref());
         let free = || FileLocks::read(&root).holder(&root, Path::new("/lock"), own.as_deref());
         if sees {
-            assert_eq!(free(), Holder::Nobody);
+            assert_eq!(free(), Holder::NoProcess);
             assert!(sys::try_lock(file.as_fd()).unwrap());
             assert_eq!(holder(), Holder::Process(std::process::id()));
             drop(file);
-            assert_eq!(free(), Holder::Nobody);
+            assert_eq!(free(), Holder::NoProcess);
         }
         // Processes of another namespace may be invisible.
         let locks = FileLocks {

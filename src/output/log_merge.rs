@@ -26,7 +26,7 @@ const MOST_OPEN: usize = 64;
 pub struct Merge<'r> {
     root: &'r Root,
     logs: Vec<Log>,
-    /// The logs that have a line to give, but for `current`; the line that is due first on
+    /// The logs that have a line to give, except `current`; the line that is due first on
     /// top.
     due: BinaryHeap<Reverse<(Stamp, usize)>>,
     /// The log whose line was given last.

@@ -294,7 +294,7 @@ impl<R: Read> LogReader<R> {
                 head.time = Some(own);
                 head.next = Some((Some(own), prefix_len));
             }
-            // The agent writes a line with the stamp that follows it, but for the command
+            // The agent writes a line with the stamp that follows it, except the command
             // of an interrupt, which has none in front either.
             Prefix::Cut if !self.is_over() => {
                 let is_unstamped = stamp.is_none() && self.start + len == self.end;
@@ -303,7 +303,7 @@ impl<R: Read> LogReader<R> {
                 }
             }
             Prefix::Cut | Prefix::Missing => {
-                // A read that failed: its stamp is behind the one that dangled there.
+                // A read that failed: its stamp comes after the one that dangled there.
                 if let Prefix::Found(own, prefix_len) = self.prefix_at(from)
                     && self
                         .buffer
@@ -318,7 +318,7 @@ impl<R: Read> LogReader<R> {
         Some(head)
     }
 
-    /// Looks for a prefix so many bytes behind `start`.
+    /// Looks for a prefix so many bytes after `start`.
     fn prefix_at(&mut self, at: usize) -> Prefix {
         let bytes = self.buffer.get(self.start + at..self.end);
         let bytes = bytes.unwrap_or_default();

@@ -52,7 +52,7 @@ impl Printer {
     /// Writes one line.
     ///
     /// # Errors
-    /// [`Error::ReaderLeft`] if nobody reads any more, [`Error::Io`] otherwise.
+    /// [`Error::ReaderLeft`] if stdout has no reader any more, [`Error::Io`] otherwise.
     pub fn line(&mut self, line: impl fmt::Display) -> Result<(), Error> {
         writeln!(self.out, "{line}").map_err(cannot_write)
     }

@@ -226,7 +226,7 @@ pub fn look(root: &Root, layout: Layout<'_>, lock: Lock, locks: &FileLocks) -> R
     let is_here = namespace == locks.namespace();
     let is_of = |pid: u32| note.is_some_and(|note| note.pid == pid.to_string());
     let pid = match locks.holder(root, Path::new(&path), namespace) {
-        Holder::Nobody => return Ok(Look::LeftOver),
+        Holder::NoProcess => return Ok(Look::LeftOver),
         Holder::Process(pid) => pid,
         Holder::Likely(pid) if is_here && is_of(pid) => pid,
         Holder::Likely(_) | Holder::Unknown => return Ok(Look::Unknown),

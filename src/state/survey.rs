@@ -3,8 +3,8 @@
 //!
 //! The state may be broken or hostile. So each directory is read up to a bound, no fifo
 //! and no device is opened, no link leads out of the root, and what cannot be understood
-//! is a [`Problem`] beside the rest. Texts are as they were found: whoever prints them
-//! escapes them.
+//! is a [`Problem`] beside the rest. Texts are as they were found: the caller that
+//! prints them escapes them.
 
 mod flags;
 mod found;
@@ -115,7 +115,7 @@ impl Survey<'_> {
             };
             if is_temporary(OsStr::new(name)) {
                 // Its maker has it locked as long as it lives.
-                if self.locks.holder(self.root, Path::new(&path), None) == Holder::Nobody {
+                if self.locks.holder(self.root, Path::new(&path), None) == Holder::NoProcess {
                     found.leftovers.push(path);
                 }
             } else if name.ends_with(".partial") {

@@ -25,7 +25,7 @@ fn append(path: &Path, text: &str) {
     file.write_all(text.as_bytes()).unwrap();
 }
 
-/// A line with its stamp behind it.
+/// A line with its stamp after it.
 fn line(label: &str, text: &str) -> String {
     format!("{text}\n[{label}]2026-05-02T22:00:00.000000 ")
 }

@@ -45,7 +45,7 @@ class Machine:
     reader: threading.Thread | None = None
 
     def expect(self, pattern: str, seconds: float) -> re.Match[str]:
-        """Waits until the console shows the pattern, behind what was matched last."""
+        """Waits until the console shows the pattern, after what was matched last."""
         found = self.find(pattern, seconds, self.position)
         self.position = found.end()
         return found

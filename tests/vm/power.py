@@ -63,7 +63,7 @@ class Cut:
 
 
 def choose(rng: random.Random, kind: str) -> Cut:
-    """Chooses a moment. If the run ends before it comes, the cut is right behind the end."""
+    """Chooses a moment. If the run ends before it comes, the cut is right after the end."""
     # A run has 20 to 60 writes and 20 to 40 flushes; on btrfs about twice as many.
     scale = 2 if kind == "btrfs" else 1
     moment = rng.choice(["time", "write", "write", "before flush", "flush", "flush", "line", "end"])

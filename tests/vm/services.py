@@ -114,7 +114,7 @@ def failing_units(on: Node) -> str:
             ).lacks("restart systemd-udevd")
             flags = on.files(holder.interrupts)
             expect(flags == ["service_restart_0.complete"], f"{unit}: left {flags}")
-        expect(starts(on, "systemd-udevd") == before, "ran on behind a failure")
+        expect(starts(on, "systemd-udevd") == before, "ran on after a failure")
         codes.append(f"{unit}: {code}")
     # Once the unit is there, the next start goes on with it.
     on.get("sed -i s,/bin/false,/bin/true, /etc/systemd/system/fails.service")

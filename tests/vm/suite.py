@@ -36,7 +36,7 @@ class Suite:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def test(self, name: str, check: Callable[[], str | None]) -> bool:
-        """Runs one test. What it returns is printed behind its name."""
+        """Runs one test. What it returns is printed after its name."""
         start = time.monotonic()
         why = note = None
         try:

@@ -29,7 +29,7 @@ SECTOR = 4096
 
 @dataclass
 class Trap:
-    """Cuts the power at the guest's nth write, or before or behind its nth flush."""
+    """Cuts the power at the guest's nth write, or before or after its nth flush."""
 
     moment: str
     left: int

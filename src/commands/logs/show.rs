@@ -187,7 +187,7 @@ impl Show {
         if self.introduced.iter().any(|known| Rc::ptr_eq(known, run)) {
             return Ok(());
         }
-        // Those that nobody else knows have no more lines.
+        // Those that are held here alone have no more lines.
         self.introduced.retain(|run| Rc::strong_count(run) > 1);
         self.introduced.push(Rc::clone(run));
         let dim = self.palette.dim;

@@ -51,7 +51,7 @@ struct Removed<'a> {
 /// Removes the flags of the step in all versions of the package, after a question.
 ///
 /// # Errors
-/// If there is nobody to ask, the package is in use, or a flag cannot be removed. Others
+/// If there is no terminal to ask on, the package is in use, or a flag cannot be removed. Others
 /// may have been removed then, and that has been said.
 pub(super) fn run(
     request: Request<'_>,

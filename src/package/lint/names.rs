@@ -1,4 +1,4 @@
-//! The name of the package, and the keys of config.json that nobody reads.
+//! The name of the package, and the keys of config.json that no program reads.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! The files in skyhook_dir that nobody seems to need.
+//! The files in skyhook_dir that nothing seems to need.
 
 use std::collections::BTreeSet;
 use std::path::Path;
