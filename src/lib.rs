@@ -29,6 +29,8 @@ pub mod package;
 
 pub mod output;
 
+pub mod view;
+
 pub mod host;
 
 pub mod reactor;
