@@ -56,6 +56,12 @@ pub fn parse() -> Result<Request, clap::Error> {
     parse_from(std::env::args_os())
 }
 
+/// The process's arguments with the name that it was called by, for a program that stands
+/// in for others.
+pub fn command_line() -> impl Iterator<Item = OsString> {
+    std::env::args_os()
+}
+
 /// Tells if the process's arguments begin with the name of no command. They are those of
 /// the operator then, or meant to be.
 #[must_use]

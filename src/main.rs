@@ -26,8 +26,12 @@ use skyhook_agent::output::{Console, Printer};
 use skyhook_agent::settings::{self, Settings};
 use skyhook_agent::stamp::SystemClock;
 use skyhook_agent::system::signals::Signals;
+use skyhook_agent::view::stand_in;
 
 fn main() -> ExitCode {
+    if let Some(code) = stand_in::answer(cli::command_line()) {
+        return ExitCode::from(code);
+    }
     let request = match cli::parse() {
         Ok(request) => request,
         // If the text cannot be printed, there is nothing else to do.

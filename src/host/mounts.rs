@@ -177,7 +177,7 @@ impl Line {
 }
 
 /// Tells if a path is another one, or below it.
-fn is_at_or_below(path: &[u8], above: &[u8]) -> bool {
+pub(crate) fn is_at_or_below(path: &[u8], above: &[u8]) -> bool {
     let above = above.strip_suffix(b"/").unwrap_or(above);
     let rest = path.strip_prefix(above);
     rest.is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
@@ -191,7 +191,7 @@ fn is_of_a_pod(path: &[u8]) -> bool {
 }
 
 /// Undoes the escapes of mountinfo: `\040` is a blank.
-fn unescape(field: &[u8]) -> Vec<u8> {
+pub(crate) fn unescape(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((byte, after)) = rest.split_first() {

@@ -1,6 +1,8 @@
-//! The few calls that nix does not wrap. The only file with unsafe code.
+//! The few calls that nix does not wrap. The only module with unsafe code.
 
 #![allow(unsafe_code)]
+
+pub mod namespaces;
 
 use std::ffi::CStr;
 use std::fs;

@@ -4,11 +4,33 @@
 //! mount, process or directory is left when the process that made the view ends, by
 //! whatever. The view ends with it.
 
+mod changes;
+mod furniture;
+mod init;
+mod layers;
+mod mounts;
+mod private;
+mod snapshot;
+pub mod stand_in;
+
 use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread;
+
+use nix::mount::{MntFlags, umount2};
+use nix::sched::{CloneFlags, setns};
 
 use crate::error::Error;
+use crate::system::sys::namespaces::{Joining, join_before_exec};
+use furniture::Files;
+use init::{Init, Plan};
+use layers::{Layers, Places, make_dir};
+use snapshot::Entries;
 
 /// What a view is made of.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +59,36 @@ pub struct StandIn {
 /// A copy-on-write view of a root. Its processes end when it is dropped.
 #[derive(Debug)]
 pub struct View {
+    // Dropped first: the mounts go after the processes.
+    init: Init,
+    mounted: Mounted,
     root: PathBuf,
+    files: Files,
+    /// The directories that are no part of an overlay.
+    skeleton: Option<OwnedFd>,
+    /// What there was before anything ran.
+    fresh: Entries,
+    /// What there was at the last scan.
+    last: Entries,
+    /// The number of bytes of the record of calls that have been read.
+    calls_read: u64,
+    gaps: Vec<String>,
+}
+
+/// The mounts of a view, in this process's namespace.
+#[derive(Debug)]
+struct Mounted {
+    home: PathBuf,
+    layers: Layers,
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // With all that is mounted below it.
+        let _ = umount2(&self.home, MntFlags::MNT_DETACH);
+        let _ = fs::remove_dir(&self.home);
+        self.layers.clean_up();
+    }
 }
 
 /// What differs in the view.
@@ -67,7 +118,8 @@ pub enum Kind {
 pub struct Detail {
     /// If the bytes of a file, the target of a link, or the type of the entry changed.
     pub content: bool,
-    /// The type and permission bits (`st_mode`) before and after, if they changed.
+    /// The permission bits before and after, if they changed; with those for set-user-ID,
+    /// set-group-ID and sticky.
     pub mode: Option<(u32, u32)>,
     /// Owner and group before and after, if they changed.
     pub owner: Option<((u32, u32), (u32, u32))>,
@@ -82,25 +134,81 @@ pub struct Call {
     pub arguments: Vec<String>,
 }
 
-/// Has this process leave the mounts of the machine for a private copy of them. To be
-/// called once, before any view, by a process with one thread.
+/// Has this process leave the mounts of the machine for a private copy of them, as root of
+/// the machine or, if it is not that, as root of a user namespace. To be called once,
+/// before any view, by a process with one thread.
+///
+/// /sys is empty for this process from then on: the views are there.
 ///
 /// # Errors
 /// One line: what the kernel does not allow, and what would help.
 pub fn enter() -> Result<(), Error> {
-    Err(unfinished())
+    private::enter()
 }
 
 impl View {
-    /// Makes a view and starts its init.
+    /// Makes a view and starts its init. To be called by a process with one thread.
     ///
     /// # Errors
-    /// If the kernel refuses a part of it.
-    pub fn make(_options: &Options<'_>) -> Result<View, Error> {
-        Err(unfinished())
+    /// If the root is no directory, the directory to keep the layers in is not empty, or the
+    /// kernel refuses a part of it.
+    pub fn make(options: &Options<'_>) -> Result<View, Error> {
+        let root = fs::canonicalize(options.root)
+            .map_err(|error| Error::io("open the root", options.root, error))?;
+        let home = new_home()?;
+        // From here on, it is unmounted if anything fails.
+        let mut mounted = Mounted {
+            home,
+            layers: Layers::default(),
+        };
+        let home = &mounted.home;
+        mount_tmpfs(home)?;
+        let container = home.join("container");
+        make_dir(&container, 0o755)?;
+        mount_tmpfs(&container)?;
+
+        let files = Files::make(home, options, &root)?;
+        furniture::container(&container, &files)?;
+        let uppers = uppers(home, options.keep)?;
+        let in_view = container.join("root");
+        mounted.layers = layers::lay(&Places {
+            root: &root,
+            view: &in_view,
+            stand_ins: &files.stand_ins,
+            uppers: &uppers,
+            is_kept: options.keep.is_some(),
+            in_user_namespace: private::is_in_user_namespace(),
+        })?;
+        furniture::own(&in_view, &container, &files)?;
+        let skeleton = match mounted.layers.has_skeleton {
+            true => Some(layers::uncovered(&container, "root")?),
+            false => None,
+        };
+        let init = init::start(&Plan {
+            container: &container,
+            boot_id: &files.boot_id,
+            network: options.network,
+        })?;
+        let gaps = [&mounted.layers.gaps[..], &init.gaps].concat();
+        let fresh = Entries::new();
+        let fresh = snapshot::take(skeleton.as_ref(), &mounted.layers.overlays, &fresh)?;
+        Ok(View {
+            init,
+            root: in_view,
+            files,
+            skeleton,
+            last: fresh.clone(),
+            fresh,
+            calls_read: 0,
+            gaps,
+            mounted,
+        })
     }
 
     /// The root of the view, as this process sees it.
+    ///
+    /// What runs in the view may have made any path in it a link. So this process opens
+    /// paths below it by [`crate::host::Root`] alone.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
@@ -110,17 +218,32 @@ impl View {
     /// environment is empty and its stdin /dev/null.
     #[must_use]
     pub fn command(&self) -> ViewCommand {
-        let mut command = Command::new("/skyhook-agent");
-        command.env_clear();
-        ViewCommand { command }
+        let mut command = ViewCommand::new(self, "/skyhook-agent", None);
+        command.as_std().stdin(Stdio::null());
+        command
     }
 
     /// Opens a shell in the view, on the terminal of this process, and waits for its end.
+    /// `environment` is all that it has.
     ///
     /// # Errors
     /// If no shell can be started.
-    pub fn shell(&self) -> Result<ExitStatus, Error> {
-        Err(unfinished())
+    pub fn shell(
+        &self,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<ExitStatus, Error> {
+        let mut command = ViewCommand::new(self, "/bin/sh", Some(c"/root"));
+        let bash_if_there = "command -v bash >/dev/null && exec bash; exec sh";
+        command
+            .as_std()
+            .args(["-c", bash_if_there])
+            .envs(environment);
+        let mut shell = command.spawn()?;
+        let ended = shell.wait();
+        ended.map_err(|source| Error::Lost {
+            program: "/bin/sh".to_owned(),
+            source,
+        })
     }
 
     /// Gives what changed since the last scan, sorted by path. Looks at the upper layers
@@ -129,7 +252,10 @@ impl View {
     /// # Errors
     /// If a layer cannot be read.
     pub fn scan(&mut self) -> Result<Vec<Change>, Error> {
-        Err(unfinished())
+        let now = self.look()?;
+        let changes = changes::between(&self.last, &now, &self.mounted.layers.overlays);
+        self.last = now;
+        Ok(changes)
     }
 
     /// Gives what differs from the root now, sorted by path.
@@ -137,7 +263,14 @@ impl View {
     /// # Errors
     /// If a layer cannot be read.
     pub fn differences(&self) -> Result<Vec<Change>, Error> {
-        Err(unfinished())
+        let now = self.look()?;
+        let layers = &self.mounted.layers.overlays;
+        Ok(changes::between(&self.fresh, &now, layers))
+    }
+
+    fn look(&self) -> Result<Entries, Error> {
+        let layers = &self.mounted.layers.overlays;
+        snapshot::take(self.skeleton.as_ref(), layers, &self.last)
     }
 
     /// Gives the calls of stand-ins since the last time, in order.
@@ -145,7 +278,10 @@ impl View {
     /// # Errors
     /// If the record cannot be read.
     pub fn calls(&mut self) -> Result<Vec<Call>, Error> {
-        Err(unfinished())
+        let (calls, read) = read_calls(&self.files.calls, self.calls_read)
+            .map_err(|error| Error::io("read", &self.files.calls, error))?;
+        self.calls_read = read;
+        Ok(calls)
     }
 
     /// Gives the view a new boot id, as a reboot does.
@@ -153,13 +289,76 @@ impl View {
     /// # Errors
     /// If the file cannot be written.
     pub fn play_reboot(&self) -> Result<(), Error> {
-        Err(unfinished())
+        furniture::new_boot_id(&self.files.boot_id)
     }
 
     /// What of the root could not be laid into the view, and why: one line for each.
     #[must_use]
     pub fn gaps(&self) -> &[String] {
-        &[]
+        &self.gaps
+    }
+}
+
+/// Makes the directory of a view, and gives its path.
+fn new_home() -> Result<PathBuf, Error> {
+    let refused = |path: &Path, error| Error::io("make the directory", path, error);
+    for number in 1..=u16::MAX {
+        let home = Path::new(private::HOME).join(number.to_string());
+        match fs::create_dir(&home) {
+            Ok(()) => return Ok(home),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(refused(&home, error)),
+        }
+    }
+    let error = io::Error::from(io::ErrorKind::AlreadyExists);
+    Err(refused(Path::new(private::HOME), error))
+}
+
+fn mount_tmpfs(at: &Path) -> Result<(), Error> {
+    private::mount_tmpfs(at, "mode=0755").map_err(|error| Error::io("mount a tmpfs at", at, error))
+}
+
+/// Gives the directory for the upper layers: that of the person, made if it is missing, or
+/// one that goes with the view.
+fn uppers(home: &Path, keep: Option<&Path>) -> Result<PathBuf, Error> {
+    let Some(keep) = keep else {
+        let uppers = home.join("layers");
+        make_dir(&uppers, 0o700)?;
+        return Ok(uppers);
+    };
+    fs::create_dir_all(keep).map_err(|error| Error::io("make the directory", keep, error))?;
+    let mut entries = fs::read_dir(keep).map_err(|error| Error::io("list", keep, error))?;
+    if entries.next().is_some() {
+        let keep = keep.display();
+        return Err(Error::NotThere(format!(
+            "{keep}: expected an empty directory"
+        )));
+    }
+    Ok(keep.to_owned())
+}
+
+/// Reads the calls that are recorded after the first `read` bytes, and gives the number of
+/// bytes that have been read by then.
+fn read_calls(path: &Path, read: u64) -> io::Result<(Vec<Call>, u64)> {
+    let mut file = BufReader::new(File::open(path)?);
+    // A step may have emptied the file.
+    let mut read = if file.get_ref().metadata()?.len() < read {
+        0
+    } else {
+        read
+    };
+    file.seek(SeekFrom::Start(read))?;
+    let mut calls = Vec::new();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let len = file.read_until(b'\n', &mut line)?;
+        if !line.ends_with(b"\n") {
+            return Ok((calls, read));
+        }
+        read += u64::try_from(len).unwrap_or_default();
+        // A step may have written anything.
+        calls.extend(serde_json::from_slice::<Call>(&line));
     }
 }
 
@@ -167,9 +366,28 @@ impl View {
 #[derive(Debug)]
 pub struct ViewCommand {
     command: Command,
+    program: &'static str,
+    pids: Arc<OwnedFd>,
 }
 
 impl ViewCommand {
+    fn new(view: &View, program: &'static str, root: Option<&'static std::ffi::CStr>) -> Self {
+        let mut command = Command::new(program);
+        command.env_clear();
+        let joining = Joining {
+            namespaces: Arc::clone(&view.init.namespaces),
+            root,
+            // A shell is opened for the person at the terminal; a step is not.
+            leaves_terminal: root.is_none(),
+        };
+        join_before_exec(&mut command, joining);
+        ViewCommand {
+            command,
+            program,
+            pids: Arc::clone(&view.init.pids),
+        }
+    }
+
     /// Adds an argument.
     pub fn arg(&mut self, argument: impl Into<OsString>) -> &mut ViewCommand {
         self.command.arg(argument.into());
@@ -186,11 +404,21 @@ impl ViewCommand {
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn spawn(&mut self) -> Result<std::process::Child, Error> {
-        Err(unfinished())
+    pub fn spawn(&mut self) -> Result<Child, Error> {
+        let (pids, command) = (&self.pids, &mut self.command);
+        // The pid namespace is that of the children of one thread. An ordinary user has no
+        // way back to the own one: so this thread starts the command, and ends.
+        let spawned = thread::scope(|scope| {
+            let starting = thread::Builder::new().spawn_scoped(scope, || {
+                setns(pids, CloneFlags::CLONE_NEWPID)?;
+                command.spawn()
+            })?;
+            let gone = io::Error::from(io::ErrorKind::Interrupted);
+            starting.join().unwrap_or(Err(gone))
+        });
+        spawned.map_err(|error| Error::Exec {
+            program: self.program.to_owned(),
+            problem: error.to_string(),
+        })
     }
-}
-
-fn unfinished() -> Error {
-    Error::NotThere("the view is not finished".to_owned())
 }

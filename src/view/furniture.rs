@@ -1,0 +1,262 @@
+//! What a view has of its own: devices, empty /run and /tmp, the agent's container, and the
+//! stand-ins.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MsFlags, mount};
+
+use super::layers::{bind_read_only, make_dir, mirror};
+use super::mounts::OWN;
+use super::private::mount_tmpfs;
+use super::stand_in;
+use super::{Options, StandIn};
+use crate::error::Error;
+use crate::system::sys::namespaces::Mounts;
+
+/// The directories in which programs are looked for.
+const PROGRAMS: [&str; 6] = [
+    "usr/local/sbin",
+    "usr/local/bin",
+    "usr/sbin",
+    "usr/bin",
+    "sbin",
+    "bin",
+];
+
+/// The files of this process that belong to a view.
+#[derive(Debug)]
+pub(super) struct Files {
+    /// The copy of this program. A view never has the real one: root in the view could
+    /// write to it.
+    pub(super) program: PathBuf,
+    /// The calls of stand-ins.
+    pub(super) calls: PathBuf,
+    /// The boot id.
+    pub(super) boot_id: PathBuf,
+    /// What is laid over the real root.
+    pub(super) stand_ins: PathBuf,
+    /// The exit codes of the stand-ins.
+    exits: PathBuf,
+}
+
+impl Files {
+    /// Makes them in `home`.
+    pub(super) fn make(home: &Path, options: &Options<'_>, root: &Path) -> Result<Files, Error> {
+        let files = Files {
+            program: home.join("program"),
+            calls: home.join("calls"),
+            boot_id: home.join("boot_id"),
+            stand_ins: home.join("stand-ins"),
+            exits: home.join("exits"),
+        };
+        fs::copy(options.binary, &files.program)
+            .map_err(|error| Error::io("copy", options.binary, error))?;
+        set_mode(&files.program, 0o755)?;
+        write(&files.calls, "")?;
+        // Steps may call programs as another user.
+        set_mode(&files.calls, 0o666)?;
+        let exits = options.stand_ins.iter();
+        let exits: String = exits
+            .map(|stand_in| format!("{} {}\n", stand_in.exit, stand_in.name))
+            .collect();
+        write(&files.exits, &exits)?;
+        new_boot_id(&files.boot_id)?;
+        make_dir(&files.stand_ins, 0o755)?;
+        files.lay_over(root, options.stand_ins)?;
+        Ok(files)
+    }
+
+    /// Makes what is laid over the real root: the stand-ins, and directories of a view's
+    /// own that the root lacks.
+    fn lay_over(&self, root: &Path, stand_ins: &[StandIn]) -> Result<(), Error> {
+        mirror(root, &self.stand_ins)?;
+        for own in OWN {
+            if !is_directory(&root.join(own)) {
+                make_dir(&self.stand_ins.join(own), 0o755)?;
+            }
+        }
+        let is_real = |directory: &&&str| {
+            let mut path = root.to_owned();
+            Path::new(directory).iter().all(|part| {
+                path.push(part);
+                is_directory(&path)
+            })
+        };
+        let directories: Vec<&str> = PROGRAMS.iter().filter(is_real).copied().collect();
+        let default = ["usr/bin", "bin"]
+            .into_iter()
+            .find(|name| directories.contains(name))
+            .unwrap_or("usr/bin");
+        for StandIn { name, .. } in stand_ins {
+            let mut is_placed = false;
+            for directory in &directories {
+                // A link too: its target may have another use.
+                if root.join(directory).join(name).symlink_metadata().is_ok() {
+                    self.place(root, directory, name)?;
+                    is_placed = true;
+                }
+            }
+            if !is_placed {
+                self.place(root, default, name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&self, root: &Path, directory: &str, name: &str) -> Result<(), Error> {
+        let mut here = self.stand_ins.clone();
+        let mut real = root.to_owned();
+        for part in Path::new(directory) {
+            here.push(part);
+            real.push(part);
+            if !is_directory(&here) {
+                make_dir(&here, 0o755)?;
+                if is_directory(&real) {
+                    mirror(&real, &here)?;
+                }
+            }
+        }
+        here.push(name);
+        fs::hard_link(&self.program, &here)
+            .map_err(|error| Error::io("make the stand-in", here, error))
+    }
+}
+
+/// Lays out the agent's container at `container`, where a tmpfs is mounted. The view of the
+/// root goes to `root` in it.
+pub(super) fn container(container: &Path, files: &Files) -> Result<(), Error> {
+    for (name, mode) in [
+        ("dev", 0o755),
+        ("proc", 0o555),
+        ("etc", 0o755),
+        ("root", 0o755),
+    ] {
+        make_dir(&container.join(name), mode)?;
+    }
+    let tmp = container.join("tmp");
+    make_dir(&tmp, 0o755)?;
+    set_mode(&tmp, 0o1777)?;
+    // As a runtime copies it for a pod of the host's network.
+    if let Ok(resolv_conf) = fs::read("/etc/resolv.conf") {
+        write(&container.join("etc/resolv.conf"), resolv_conf)?;
+    }
+    libraries(container)?;
+    let program = container.join("skyhook-agent");
+    bind(&files.program, &program)
+}
+
+/// Copies what a program that is not static needs: what this process has mapped, which is
+/// the same program.
+fn libraries(container: &Path) -> Result<(), Error> {
+    let path = "/proc/self/maps";
+    let maps = fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
+    let mapped = maps
+        .lines()
+        .filter_map(|line| line.find('/').map(|at| line.split_at(at).1));
+    for library in mapped.filter(|path| path.contains(".so")) {
+        let relative = library.trim_start_matches('/');
+        let copy = container.join(relative);
+        if copy.exists() {
+            continue;
+        }
+        let copied = copy
+            .parent()
+            .map_or(Ok(()), fs::create_dir_all)
+            .and_then(|()| fs::copy(library, &copy).map(drop));
+        copied.map_err(|error| Error::io("copy", library, error))?;
+        // The loader is named by another directory than the one it is in.
+        for directory in ["lib", "lib64"] {
+            if let (true, Some(name)) = (library.contains("/ld-"), copy.file_name()) {
+                let _ = fs::create_dir(container.join(directory));
+                let _ = symlink(library, container.join(directory).join(name));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Mounts what the view of the root at `root` has of its own, but for /proc and /sys: those
+/// come from inside of its namespaces.
+pub(super) fn own(root: &Path, container: &Path, files: &Files) -> Result<(), Error> {
+    let tmpfs = |at: &Path, options: &str| {
+        mount_tmpfs(at, options).map_err(|error| Error::io("mount a tmpfs at", at, error))
+    };
+    tmpfs(&root.join("run"), "mode=0755")?;
+    tmpfs(&root.join("tmp"), "mode=1777")?;
+    let stand_ins = root.join(stand_in::DIRECTORY.trim_start_matches('/'));
+    make_dir(&stand_ins, 0o755)?;
+    // Mounts: what empties /run does not take them.
+    write(&stand_ins.join(stand_in::CALLS), "")?;
+    let calls = stand_ins.join(stand_in::CALLS);
+    let none = None::<&str>;
+    mount(Some(&files.calls), &calls, none, MsFlags::MS_BIND, none)
+        .map_err(|error| Error::io("mount", &calls, error))?;
+    bind(&files.exits, &stand_ins.join(stand_in::EXITS))?;
+    let dev = root.join("dev");
+    tmpfs(&dev, "mode=0755")?;
+    devices(&dev)?;
+    let recursive = MsFlags::MS_BIND | MsFlags::MS_REC;
+    let container_dev = container.join("dev");
+    mount(Some(&dev), &container_dev, none, recursive, none)
+        .map_err(|error| Error::io("mount", &container_dev, error))
+}
+
+fn devices(dev: &Path) -> Result<(), Error> {
+    for name in ["null", "zero", "full", "random", "urandom", "tty"] {
+        // Read-only is enough to write to a device, and its mode stays.
+        bind(&Path::new("/dev").join(name), &dev.join(name))?;
+    }
+    let pts = dev.join("pts");
+    make_dir(&pts, 0o755)?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+    let terminals = |options| mount(Some("devpts"), &pts, Some("devpts"), flags, Some(options));
+    // 5 is the group tty. An ordinary user's namespace has no such group.
+    terminals("newinstance,ptmxmode=0666,mode=0620,gid=5")
+        .or_else(|_| terminals("newinstance,ptmxmode=0666,mode=0620"))
+        .map_err(|error| Error::io("mount terminals at", &pts, error))?;
+    let shm = dev.join("shm");
+    make_dir(&shm, 0o755)?;
+    mount_tmpfs(&shm, "mode=1777").map_err(|error| Error::io("mount a tmpfs at", &shm, error))?;
+    for (name, target) in [
+        ("ptmx", "pts/ptmx"),
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+    ] {
+        let link = dev.join(name);
+        symlink(target, &link).map_err(|error| Error::io("make the link", link, error))?;
+    }
+    Ok(())
+}
+
+/// Writes another boot id.
+pub(super) fn new_boot_id(file: &Path) -> Result<(), Error> {
+    let source = "/proc/sys/kernel/random/uuid";
+    let id = fs::read(source).map_err(|error| Error::io("read", source, error))?;
+    write(file, id)
+}
+
+/// Binds a file read-only at a path that is not there yet.
+fn bind(source: &Path, target: &Path) -> Result<(), Error> {
+    File::create_new(target)
+        .and_then(|_| bind_read_only(source, target, Mounts::This))
+        .map_err(|error| Error::io("mount", target, error))
+}
+
+fn is_directory(path: &Path) -> bool {
+    path.symlink_metadata()
+        .is_ok_and(|metadata| metadata.is_dir())
+}
+
+fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), Error> {
+    fs::write(path, content).map_err(|error| Error::io("write", path, error))
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<(), Error> {
+    let set: io::Result<()> = fs::set_permissions(path, Permissions::from_mode(mode));
+    set.map_err(|error| Error::io("set the mode of", path, error))
+}

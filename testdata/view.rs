@@ -1,0 +1,130 @@
+//! Runs shell scripts in a view of a root, as the steps of a package are run, and prints
+//! what came of each as a line of JSON. The tests of the view drive it: entering a
+//! namespace takes a process with one thread, which a test is not.
+//!
+//!     view ROOT AGENT SCRIPT...
+//!
+//! AGENT is the binary of the agent. In the environment, VIEW_KEEP names a directory that
+//! keeps the upper layers, VIEW_NETWORK shares the network, and VIEW_STAND_INS has the
+//! stand-ins, as NAME=EXIT with commas between.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use skyhook_agent::view::{self, Change, Kind, Options, StandIn, View};
+
+fn main() {
+    let mut arguments = env::args_os().skip(1).map(PathBuf::from);
+    let root = arguments.next().expect("a root");
+    let agent = arguments.next().expect("the agent");
+    let scripts = arguments.map(|script| script.into_os_string().into_string().unwrap());
+    let keep = env::var_os("VIEW_KEEP").map(PathBuf::from);
+    let stand_ins = env::var("VIEW_STAND_INS").unwrap_or_default();
+    let stand_ins: Vec<StandIn> = stand_ins
+        .split(',')
+        .filter_map(|stand_in| stand_in.split_once('='))
+        .map(|(name, exit)| StandIn {
+            name: name.to_owned(),
+            exit: exit.parse().expect("an exit code"),
+        })
+        .collect();
+
+    let start = Instant::now();
+    let view = view::enter().and_then(|()| {
+        View::make(&Options {
+            root: &root,
+            keep: keep.as_deref(),
+            network: env::var_os("VIEW_NETWORK").is_some(),
+            stand_ins: &stand_ins,
+            binary: &agent,
+        })
+    });
+    let mut view = match view {
+        Ok(view) => view,
+        Err(error) => {
+            eprintln!("{error}");
+            std::process::exit(1);
+        }
+    };
+    let seconds = start.elapsed().as_secs_f64();
+    println!("{}", json!({"seconds": seconds, "gaps": view.gaps()}));
+    for script in scripts {
+        if script == "reboot!" {
+            view.play_reboot().unwrap();
+        } else {
+            println!("{}", run(&mut view, &script));
+        }
+    }
+}
+
+fn run(view: &mut View, script: &str) -> Value {
+    // The way of the agent: it enters the root of the view, and becomes the step.
+    let control = view.root().parent().unwrap().join("tmp/control.json");
+    let command = json!({
+        "cmd": ["/bin/sh", "-c", script],
+        "no_chmod": true,
+        "copy_dir": "/",
+    });
+    fs::write(&control, command.to_string()).unwrap();
+    let mut command = view.command();
+    command
+        .as_std()
+        .args(["chroot-exec", "/tmp/control.json", "/root"])
+        .env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        )
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let output = command.spawn().and_then(|child| {
+        child
+            .wait_with_output()
+            .map_err(|error| skyhook_agent::error::Error::Lost {
+                program: "the script".to_owned(),
+                source: error,
+            })
+    });
+    let output = output.unwrap_or_else(|error| panic!("{error}"));
+    let start = Instant::now();
+    let scan = view.scan().unwrap_or_else(|error| panic!("{error}"));
+    json!({
+        "code": output.status.code(),
+        "stdout": String::from_utf8_lossy(&output.stdout),
+        "stderr": String::from_utf8_lossy(&output.stderr),
+        "scan": changes(&scan),
+        "scan_seconds": start.elapsed().as_secs_f64(),
+        "differences": changes(&view.differences().unwrap_or_else(|error| panic!("{error}"))),
+        "calls": view.calls().unwrap_or_else(|error| panic!("{error}")),
+    })
+}
+
+/// As `+ /path`, `- /path`, or `~ /path` and what changed.
+fn changes(changes: &[Change]) -> Vec<String> {
+    changes
+        .iter()
+        .map(|change| {
+            let path = Path::new(&change.path).display();
+            match change.kind {
+                Kind::Added => format!("+ {path}"),
+                Kind::Removed => format!("- {path}"),
+                Kind::Changed => {
+                    let detail = &change.detail;
+                    let mut line = format!("~ {path}");
+                    if detail.content {
+                        line += " content";
+                    }
+                    if let Some((before, after)) = detail.mode {
+                        line += &format!(" mode {before:o} {after:o}");
+                    }
+                    if let Some((before, after)) = detail.owner {
+                        line += &format!(" owner {before:?} {after:?}");
+                    }
+                    line
+                }
+            }
+        })
+        .collect()
+}
