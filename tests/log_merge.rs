@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -14,6 +15,7 @@ use skyhook_agent::output::log_reader::{Found, LogReader, Place};
 use skyhook_agent::output::runs::Runs;
 use skyhook_agent::reactor::Stream;
 use skyhook_agent::stamp::Stamp;
+use tempfile::TempDir;
 
 /// A log as the agent writes it: each line is text and the second at which it came.
 fn log(lines: &[(u8, String)]) -> String {
@@ -71,6 +73,85 @@ proptest! {
         }
         prop_assert_eq!(lines, merged(logs));
     }
+}
+
+/// More logs than are open at a time, of one line each. Gives the directory that has them,
+/// too.
+fn many_logs(root: &Root) -> (TempDir, PathBuf, Merge<'_>) {
+    let dir = tempfile::tempdir().unwrap();
+    let above = dir.path().join("pkg/1.2.3");
+    fs::create_dir_all(&above).unwrap();
+    for i in 0..90_u8 {
+        let name = format!("{i:02}.sh-2026-05-02-215100.log");
+        fs::write(above.join(name), log(&[(i % 60, format!("line {i:02}"))])).unwrap();
+    }
+    let mut merge = Merge::new(root);
+    for run in Runs::find(root, &[PathBuf::from(dir.path())]).runs {
+        let run = Rc::new(run);
+        merge
+            .add(&run, Stream::Stdout, Stamp::EARLIEST, true)
+            .unwrap();
+    }
+    (dir, above, merge)
+}
+
+/// What the logs say from now on, and what is told of those that cannot be read.
+fn rest(merge: &mut Merge<'_>) -> (BTreeSet<String>, Vec<String>) {
+    let (mut lines, mut errors) = (BTreeSet::new(), Vec::new());
+    loop {
+        match merge.next_line() {
+            Ok(Some(entry)) => {
+                let text = String::from_utf8_lossy(entry.line.text);
+                lines.insert(text.into_owned());
+            }
+            Ok(None) => return (lines, errors),
+            Err(error) => errors.push(error.to_string()),
+        }
+    }
+}
+
+#[test]
+fn each_line_of_a_log_that_goes_while_it_is_closed_is_shown_or_the_loss_is_told() {
+    let root = Root::open(Path::new("/")).unwrap();
+    let (_dir, above, mut merge) = many_logs(&root);
+    let mut gone = Vec::new();
+    for (i, name) in fs::read_dir(&above).unwrap().enumerate() {
+        let path = name.unwrap().path();
+        if i % 2 == 0 {
+            fs::remove_file(&path).unwrap();
+            gone.push((path, "it was removed"));
+        } else {
+            let new = above.join("new");
+            fs::write(&new, log(&[(0, "new".to_owned())])).unwrap();
+            fs::rename(&new, &path).unwrap();
+            gone.push((path, "another file replaced it"));
+        }
+    }
+    let (lines, errors) = rest(&mut merge);
+    assert!(!lines.contains("new"));
+    assert!(errors.len() >= 90 - 65, "some were closed: {errors:?}");
+    for (path, how) in gone {
+        let line = format!("line {}", &path.file_name().unwrap().to_string_lossy()[..2]);
+        let told = format!(
+            "cannot read {}: {how} before all of it was read",
+            path.display()
+        );
+        assert!(
+            lines.contains(&line) != errors.contains(&told),
+            "{told}: {errors:?}"
+        );
+    }
+}
+
+#[test]
+fn that_a_log_goes_after_all_of_it_was_read_is_no_error() {
+    let root = Root::open(Path::new("/")).unwrap();
+    let (_dir, above, mut merge) = many_logs(&root);
+    let (lines, errors) = rest(&mut merge);
+    assert_eq!((lines.len(), errors.len()), (90 + 1, 0), "{lines:?}");
+    fs::remove_dir_all(&above).unwrap();
+    merge.go_on(|_| true, true).1.unwrap();
+    assert_eq!(rest(&mut merge), (BTreeSet::new(), Vec::new()));
 }
 
 #[test]

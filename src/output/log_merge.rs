@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs::File;
-use std::io::{Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::rc::Rc;
 
@@ -55,7 +55,11 @@ pub struct Log {
 enum Reading {
     Open(Box<LogReader<File>>),
     /// Closed, to be opened again at this place.
-    Parked(Place),
+    Parked {
+        place: Place,
+        /// There is text after the place, as far as is known.
+        has_rest: bool,
+    },
     Ended,
 }
 
@@ -105,7 +109,10 @@ impl<'r> Merge<'r> {
             has_line: false,
             is_final,
             id: None,
-            reading: Reading::Parked(Place::default()),
+            reading: Reading::Parked {
+                place: Place::default(),
+                has_rest: false,
+            },
         });
         self.find_next(self.logs.len() - 1)
     }
@@ -180,11 +187,12 @@ impl<'r> Merge<'r> {
 
     /// Finds the line of a log, and the time at which it is due.
     fn find(&mut self, at: usize) -> Result<Option<Stamp>, Error> {
-        self.load(at)?;
+        let loaded = self.load(at);
         let Some(log) = self.logs.get_mut(at) else {
             return Ok(None);
         };
         log.has_line = false;
+        loaded?;
         let Reading::Open(reader) = &mut log.reading else {
             return Ok(None);
         };
@@ -198,7 +206,7 @@ impl<'r> Merge<'r> {
             Ok(Found::Nothing) => Ok(None),
             Ok(Found::End) => {
                 // It may go on all the same.
-                log.reading = Reading::Parked(reader.place());
+                log.reading = Reading::parked(reader);
                 self.open -= 1;
                 Ok(None)
             }
@@ -211,28 +219,38 @@ impl<'r> Merge<'r> {
         }
     }
 
-    /// Opens a log that is closed.
+    /// Opens a log that is closed. That it is gone is an error only if some of it is lost.
     fn load(&mut self, at: usize) -> Result<(), Error> {
         let Some(log) = self.logs.get_mut(at) else {
             return Ok(());
         };
-        let Reading::Parked(place) = log.reading else {
+        let Reading::Parked { place, has_rest } = log.reading else {
             return Ok(());
         };
         log.reading = Reading::Ended;
+        let path = || self.root.host_path(&log.run.path(log.stream));
+        let lost = |how| {
+            let why = format!("{how} before all of it was read");
+            Error::io("read", path(), io::Error::other(why))
+        };
         let Some(file) = log.run.open(self.root, log.stream)? else {
+            if has_rest {
+                return Err(lost("it was removed"));
+            }
             // It may come.
-            log.reading = Reading::Parked(place);
+            log.reading = Reading::Parked { place, has_rest };
             return Ok(());
         };
-        let path = || self.root.host_path(&log.run.path(log.stream));
         let metadata = file
             .metadata()
             .map_err(|error| Error::io("look at", path(), error))?;
         let id = (metadata.dev(), metadata.ino());
-        // Another file has the name by now.
         if log.id.is_some_and(|known| known != id) {
-            return Ok(());
+            return if has_rest {
+                Err(lost("another file replaced it"))
+            } else {
+                Ok(())
+            };
         }
         log.id = Some(id);
         (&file)
@@ -260,8 +278,17 @@ impl<'r> Merge<'r> {
         if let Some((_, log)) = last
             && let Reading::Open(reader) = &log.reading
         {
-            log.reading = Reading::Parked(reader.place());
+            log.reading = Reading::parked(reader);
             self.open -= 1;
+        }
+    }
+}
+
+impl Reading {
+    fn parked(reader: &LogReader<File>) -> Reading {
+        Reading::Parked {
+            place: reader.place(),
+            has_rest: reader.has_text(),
         }
     }
 }

@@ -159,6 +159,15 @@ impl<R: Read> LogReader<R> {
         self.place.offset + (self.end - self.start) as u64
     }
 
+    /// Tells if it has read text that it has not given: a line, or the beginning of one.
+    #[must_use]
+    pub fn has_text(&self) -> bool {
+        match self.head {
+            Some(head) => head.end != LineEnd::Dangling,
+            None => self.end - self.start > self.front.map_or(0, |(_, len)| len),
+        }
+    }
+
     /// The input.
     pub fn input(&self) -> &R {
         &self.input
