@@ -132,6 +132,15 @@ fn a_real_run_is_followed_to_its_last_line_without_a_newline() {
 }
 
 #[test]
+fn a_last_line_without_a_newline_is_shown_if_only_stderr_was_written_to() {
+    let logs = LogDir::new();
+    logs.write(NAME, "");
+    let err = "[err]2026-05-02T21:51:02.000000 oops";
+    logs.write(&format!("{NAME}.err"), err);
+    followed(&logs, &[]).wait_for_line("oops");
+}
+
+#[test]
 fn a_log_that_is_truncated_is_read_from_its_start_again() {
     let logs = one_run(&[("01.000000", "one")], &[("02.000000", "two")]);
     let mut following = followed(&logs, &[]);

@@ -178,9 +178,11 @@ impl<'f, 'a, 'p> Follow<'f, 'a, 'p> {
 
     /// Adds the logs of a run.
     fn add(&mut self, run: &Run) -> Result<(), Error> {
-        let is_under_way = run.is_under_way(self.logs.root).unwrap_or_default();
-        // Its writer may have closed it before it was watched.
-        let has_ended = !is_under_way && run.len(self.logs.root, Stream::Stdout) > Some(0);
+        let root = self.logs.root;
+        let is_under_way = run.is_under_way(root).unwrap_or_default();
+        let is_written = |stream| run.len(root, stream) > Some(0);
+        // Its writer may have closed its logs before they were watched.
+        let has_ended = !is_under_way && (is_written(Stream::Stdout) || is_written(Stream::Stderr));
         self.logs
             .add(&mut self.merge, &Rc::new(run.clone()), has_ended)
     }
