@@ -117,7 +117,8 @@ pub fn run(options: &Options, context: &mut Context<'_>) -> Result<Outcome, Erro
         logs.show.expect(&runs);
         let mut merge = Merge::new(&root);
         for run in runs {
-            logs.add(&mut merge, &Rc::new(run.clone()), true)?;
+            let streams = logs.streams();
+            logs.add(&mut merge, &Rc::new(run.clone()), streams, true)?;
         }
         while logs.show_next(&mut merge)? {}
     }
@@ -169,10 +170,16 @@ impl Logs<'_, '_> {
         Ok(())
     }
 
-    /// Adds the logs of a run.
-    fn add(&mut self, merge: &mut Merge<'_>, run: &Rc<Run>, is_final: bool) -> Result<(), Error> {
+    /// Adds the logs of some streams of a run.
+    fn add(
+        &mut self,
+        merge: &mut Merge<'_>,
+        run: &Rc<Run>,
+        streams: &[Stream],
+        is_final: bool,
+    ) -> Result<(), Error> {
         let start = local_stamp(self.zone, run);
-        for stream in self.streams() {
+        for stream in streams {
             let added = merge.add(run, *stream, start, is_final);
             self.report(added.err())?;
         }

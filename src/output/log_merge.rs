@@ -9,6 +9,7 @@ use std::collections::BinaryHeap;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::log_reader::{Found, Line, LineEnd, LogReader, Place};
@@ -46,6 +47,8 @@ pub struct Log {
     /// It has a line to give.
     has_line: bool,
     is_final: bool,
+    /// Another file has its name: what it still has to give is the last.
+    is_replaced: bool,
     /// Device and number of its file.
     id: Option<(u64, u64)>,
     reading: Reading,
@@ -75,6 +78,17 @@ pub struct Entry<'m> {
     pub due: Stamp,
     /// The line.
     pub line: Line<'m>,
+}
+
+/// What a look at logs that are still written to has found.
+#[derive(Debug)]
+pub enum Finding {
+    /// The log at this path is shorter than before: it is read from its start again.
+    Truncated(PathBuf),
+    /// Another file has the name of the log of this stream.
+    Replaced(Rc<Run>, Stream),
+    /// A log cannot be read further.
+    Failed(Error),
 }
 
 impl<'r> Merge<'r> {
@@ -108,6 +122,7 @@ impl<'r> Merge<'r> {
             time: start,
             has_line: false,
             is_final,
+            is_replaced: false,
             id: None,
             reading: Reading::Parked {
                 place: Place::default(),
@@ -211,7 +226,7 @@ impl<'r> Merge<'r> {
                 Ok(None)
             }
             Err(error) => {
-                let path = self.root.host_path(&log.run.path(log.stream));
+                let path = self.root.host_path(&log.path());
                 log.reading = Reading::Ended;
                 self.open -= 1;
                 Err(Error::io("read", path, error))
@@ -269,12 +284,13 @@ impl<'r> Merge<'r> {
         Ok(())
     }
 
-    /// Closes the log that is not needed for the longest time, except the one at `at`.
+    /// Closes the log that is not needed for the longest time, except the one at `at`. One
+    /// that was replaced could not be opened again: it comes last.
     fn park_another(&mut self, at: usize) {
         let others = self.logs.iter_mut().enumerate();
         let last = others
             .filter(|(other, log)| *other != at && matches!(log.reading, Reading::Open(_)))
-            .max_by_key(|(_, log)| (!log.has_line, log.time));
+            .max_by_key(|(_, log)| (!log.is_replaced, !log.has_line, log.time));
         if let Some((_, log)) = last
             && let Reading::Open(reader) = &log.reading
         {
@@ -295,67 +311,83 @@ impl Reading {
 
 // For logs that are still written to.
 impl Merge<'_> {
-    /// The logs.
-    pub fn logs(&self) -> impl Iterator<Item = &Log> {
-        self.logs.iter()
-    }
-
     /// Looks for more in the logs that are `chosen`. If `is_final`, nothing more is written
     /// to them.
-    ///
-    /// Returns the runs whose logs are shorter than before: these are read from their start
-    /// again. Returns also the first error, if one cannot be read. The others have been
-    /// looked at then.
-    pub fn go_on(
-        &mut self,
-        chosen: impl Fn(&Log) -> bool,
-        is_final: bool,
-    ) -> (Vec<Rc<Run>>, Result<(), Error>) {
-        let (mut truncated, mut outcome) = (Vec::new(), Ok(()));
-        for at in 0..self.logs.len() {
-            let Some(log) = self.logs.get_mut(at).filter(|log| chosen(log)) else {
-                continue;
-            };
-            log.is_final = is_final;
-            let loaded = self.load(at);
-            outcome = outcome.and(loaded);
-            let Some(log) = self.logs.get_mut(at) else {
-                continue;
-            };
-            if log.was_truncated() {
-                truncated.push(Rc::clone(&log.run));
-            }
-            if let Reading::Open(reader) = &mut log.reading {
-                reader.go_on(is_final);
-            }
-            if !log.has_line && self.current != Some(at) {
-                let found = self.find_next(at);
-                outcome = outcome.and(found);
-            }
+    pub fn go_on(&mut self, chosen: impl Fn(&Log) -> bool, is_final: bool) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for at in self.positions(chosen) {
+            self.go_on_in(at, is_final, &mut findings);
         }
-        (truncated, outcome)
+        findings
     }
 
-    /// Forgets the logs that are not `wanted` and have no line to give. To be called when
-    /// [`next_line`](Self::next_line) has returned `None`.
+    /// Looks for those of the `chosen` logs whose names other files have by now. What they
+    /// still have is given, and nothing more is looked for in them.
+    pub fn take_leave(&mut self, chosen: impl Fn(&Log) -> bool) -> Vec<Finding> {
+        let (root, mut findings) = (self.root, Vec::new());
+        for at in self.positions(|log| chosen(log) && log.has_lost_its_name(root)) {
+            self.go_on_in(at, true, &mut findings);
+            if let Some(log) = self.logs.get_mut(at) {
+                log.is_replaced = true;
+                findings.push(Finding::Replaced(Rc::clone(&log.run), log.stream));
+            }
+        }
+        findings
+    }
+
+    /// The places of the logs that are `chosen`, and can still go on.
+    fn positions(&self, chosen: impl Fn(&Log) -> bool) -> Vec<usize> {
+        let logs = self.logs.iter().enumerate();
+        logs.filter(|(_, log)| !log.is_replaced && chosen(log))
+            .map(|(at, _)| at)
+            .collect()
+    }
+
+    fn go_on_in(&mut self, at: usize, is_final: bool, findings: &mut Vec<Finding>) {
+        let loaded = self.load(at);
+        findings.extend(loaded.err().map(Finding::Failed));
+        let Some(log) = self.logs.get_mut(at) else {
+            return;
+        };
+        log.is_final = is_final;
+        if log.was_truncated() {
+            findings.push(Finding::Truncated(log.path()));
+        }
+        if let Reading::Open(reader) = &mut log.reading {
+            reader.go_on(is_final);
+        }
+        if !log.has_line && self.current != Some(at) {
+            let found = self.find_next(at);
+            findings.extend(found.err().map(Finding::Failed));
+        }
+    }
+
+    /// Forgets the logs that are not `wanted` or were replaced, once no log has a line to
+    /// give.
     pub fn retain(&mut self, wanted: impl Fn(&Log) -> bool) {
         if self.current.is_some() || !self.due.is_empty() {
             return;
         }
-        self.logs.retain(wanted);
+        self.logs.retain(|log| !log.is_replaced && wanted(log));
         let is_open = |log: &&Log| matches!(log.reading, Reading::Open(_));
         self.open = self.logs.iter().filter(is_open).count();
     }
 }
 
 impl Log {
-    /// Tells if another file has the log's name by now.
+    /// The path of its file, inside the root.
     #[must_use]
-    pub fn is_replaced(&self, root: &Root) -> bool {
+    pub fn path(&self) -> PathBuf {
+        self.run.path(self.stream)
+    }
+
+    /// Tells if another file has the log's name by now.
+    fn has_lost_its_name(&self, root: &Root) -> bool {
         let file = self.run.open(root, self.stream).ok().flatten();
         let metadata = file.and_then(|file| file.metadata().ok());
         let id = metadata.map(|metadata| (metadata.dev(), metadata.ino()));
-        id.is_some() && id != self.id
+        // One that was missing until now has lost nothing.
+        self.id.is_some() && id.is_some() && id != self.id
     }
 
     /// If the file is shorter than what was read of it, goes back to its start.

@@ -1,7 +1,7 @@
 //! Following logs.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 
 use super::support::running::wait_for_state;
 use super::support::{
-    Node, Running, Skip, agent, assert_says, is_root, or_skip, skip, stdout, wrapped,
+    Node, Running, Skip, agent, assert_says, is_root, or_skip, skip, stderr, stdout, wrapped,
 };
 use super::{LogDir, log, one_run};
 
@@ -167,6 +167,56 @@ fn the_file_that_replaces_a_log_is_read_and_the_rest_of_a_removed_one() {
     // The name is free for a new one.
     logs.write(NAME, log("out", &[("04.000000", "four")]));
     following.wait_for_line("four");
+    kill(following.pid(), Signal::SIGTERM).unwrap();
+    let shown = stdout(&following.finish());
+    assert_eq!(shown.matches("err two").count(), 1, "{shown}");
+}
+
+#[test]
+fn a_log_of_standard_error_that_comes_late_replaces_nothing() {
+    let logs = LogDir::new();
+    logs.write(NAME, log("out", &[("01.000000", "one")]));
+    let mut following = followed(&logs, &[]);
+    following.wait_for_line("one");
+    logs.write(&format!("{NAME}.err"), log("err", &[("02.000000", "two")]));
+    following.wait_for_line("two");
+    append(&logs.path().join(NAME), &line("out", "three"));
+    following.wait_for_line("three");
+    kill(following.pid(), Signal::SIGTERM).unwrap();
+    let output = following.finish();
+    assert_eq!(stdout(&output).matches("out one").count(), 1, "{output:?}");
+    assert_eq!(stderr(&output), "");
+}
+
+/// The reader is slow: the first lines are shown when another log is replaced, and most of
+/// them wait for the reader.
+#[test]
+fn a_log_that_is_replaced_does_not_wait_until_all_of_the_others_is_shown() {
+    const LINES: usize = 60_000;
+    let logs = LogDir::new();
+    logs.write(NAME, log("out", &[("01.000000", "one")]));
+    let long: Vec<String> = (0..LINES).map(|n| format!("long {n}")).collect();
+    let long: Vec<(&str, &str)> = long.iter().map(|text| ("30.000000", &**text)).collect();
+    logs.write("pkg/1.2.3/b.sh-2026-05-02-215100.log", log("out", &long));
+    let new = logs.write("new", log("out", &[("02.000000", "new")]));
+    let mut command = logs.logs(&["--follow"]);
+    let mut following = command
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut shown = BufReader::new(following.stdout.take().unwrap()).lines();
+    let mut next = || shown.next().unwrap().unwrap();
+    while !next().ends_with(" long 0") {}
+    fs::rename(new, logs.path().join(NAME)).unwrap();
+    let last = format!(" long {}", LINES - 1);
+    let found =
+        std::iter::repeat_with(next).find(|line| line.ends_with(" new") || line.ends_with(&last));
+    kill(super::support::process::pid(&following), Signal::SIGTERM).unwrap();
+    following.wait().unwrap();
+    assert!(
+        found.as_deref().is_some_and(|line| line.ends_with(" new")),
+        "{found:?}"
+    );
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use super::Logs;
 use crate::error::Error;
 use crate::host::{Event, Watcher};
-use crate::output::log_merge::{Log, Merge};
+use crate::output::log_merge::{Finding, Log, Merge};
 use crate::output::log_name::LogName;
 use crate::output::runs::{Run, Runs};
 use crate::reactor::Stream;
@@ -102,7 +102,7 @@ impl<'f, 'a, 'p> Follow<'f, 'a, 'p> {
         };
         let is_in = |paths: &BTreeSet<PathBuf>| {
             let paths = paths.clone();
-            move |log: &Log| paths.contains(&log.run.path(log.stream))
+            move |log: &Log| paths.contains(&log.path())
         };
         let all = changes.all;
         let (is_written, is_closed) = (is_in(&changes.written), is_in(&changes.closed));
@@ -113,20 +113,41 @@ impl<'f, 'a, 'p> Follow<'f, 'a, 'p> {
 
     /// Reads on in the logs that are `chosen`.
     fn read_on(&mut self, chosen: impl Fn(&Log) -> bool, is_final: bool) -> Result<(), Error> {
-        let (truncated, outcome) = self.merge.go_on(chosen, is_final);
-        for run in truncated {
-            let path = self.logs.root.host_path(&run.path(Stream::Stdout));
-            self.logs.notice(&format!(
-                "{}, or its .err, is shorter than before; reading it from its start",
-                path.display()
-            ))?;
+        let findings = self.merge.go_on(chosen, is_final);
+        self.take_in_findings(findings)
+    }
+
+    fn take_in_findings(&mut self, findings: Vec<Finding>) -> Result<(), Error> {
+        for finding in findings {
+            match finding {
+                Finding::Truncated(path) => {
+                    let notice = "is shorter than before; reading it from its start";
+                    self.notice_of(&path, notice)?;
+                }
+                Finding::Replaced(run, stream) => {
+                    let notice = "was replaced; reading the new one";
+                    self.notice_of(&run.path(stream), notice)?;
+                    let has_ended = self.has_ended(&run);
+                    self.logs.add(&mut self.merge, &run, &[stream], has_ended)?;
+                }
+                Finding::Failed(error) => self.logs.report([error])?,
+            }
         }
-        self.logs.report(outcome.err())
+        Ok(())
+    }
+
+    /// Says something of a log, whose path is inside the root.
+    fn notice_of(&mut self, path: &Path, notice: &str) -> Result<(), Error> {
+        let path = self.logs.root.host_path(path);
+        self.logs.notice(&format!("{} {notice}", path.display()))
     }
 
     /// Takes in that logs have come or gone. Returns the runs whose logs have gone.
     fn take_in_names(&mut self, changes: &Changes) -> Result<BTreeSet<Run>, Error> {
-        self.replace(changes)?;
+        let replaced = self
+            .merge
+            .take_leave(|log| changes.named.contains(&log.path()));
+        self.take_in_findings(replaced)?;
         let runs: BTreeSet<Run> = self.look()?.runs.into_iter().collect();
         let gone = self.known.difference(&runs).cloned().collect();
         let known = std::mem::replace(&mut self.known, runs);
@@ -143,48 +164,24 @@ impl<'f, 'a, 'p> Follow<'f, 'a, 'p> {
         }
         // A log of standard error comes a moment after the other one.
         let named = changes.named.clone();
-        self.read_on(move |log| named.contains(&log.run.path(log.stream)), false)?;
+        self.read_on(move |log| named.contains(&log.path()), false)?;
         Ok(gone)
-    }
-
-    /// Shows the rest of logs whose names other files have by now, and goes on with those.
-    fn replace(&mut self, changes: &Changes) -> Result<(), Error> {
-        let root = self.logs.root;
-        let is_replaced =
-            |log: &Log| changes.named.contains(&log.run.path(log.stream)) && log.is_replaced(root);
-        let replaced: Vec<Rc<Run>> = self
-            .merge
-            .logs()
-            .filter(|log| is_replaced(log))
-            .map(|log| Rc::clone(&log.run))
-            .collect();
-        if replaced.is_empty() {
-            return Ok(());
-        }
-        self.read_on(is_replaced, true)?;
-        while self.logs.show_next(&mut self.merge)? {}
-        self.merge.retain(|log| !replaced.contains(&log.run));
-        for run in replaced.iter().collect::<BTreeSet<_>>() {
-            let path = root.host_path(&run.path(Stream::Stdout));
-            let notice = format!(
-                "{}, or its .err, was replaced; reading the new one",
-                path.display()
-            );
-            self.logs.notice(&notice)?;
-            self.add(run)?;
-        }
-        Ok(())
     }
 
     /// Adds the logs of a run.
     fn add(&mut self, run: &Run) -> Result<(), Error> {
+        let (streams, has_ended) = (self.logs.streams(), self.has_ended(run));
+        self.logs
+            .add(&mut self.merge, &Rc::new(run.clone()), streams, has_ended)
+    }
+
+    /// Tells if a run has ended: its writer may have closed its logs before they were
+    /// watched.
+    fn has_ended(&self, run: &Run) -> bool {
         let root = self.logs.root;
         let is_under_way = run.is_under_way(root).unwrap_or_default();
         let is_written = |stream| run.len(root, stream) > Some(0);
-        // Its writer may have closed its logs before they were watched.
-        let has_ended = !is_under_way && (is_written(Stream::Stdout) || is_written(Stream::Stderr));
-        self.logs
-            .add(&mut self.merge, &Rc::new(run.clone()), has_ended)
+        !is_under_way && (is_written(Stream::Stdout) || is_written(Stream::Stderr))
     }
 
     /// Forgets logs that are gone, once all of them has been shown.
