@@ -5,9 +5,10 @@ use std::str::FromStr;
 use memchr::memmem;
 use regex_lite::Regex;
 
-/// The characters that mean something else than themselves in a pattern.
+/// The characters that mean something else than themselves in a pattern, or more: U+FFFD
+/// also means bytes that are no UTF-8.
 const SPECIAL: &[char] = &[
-    '\\', '.', '+', '*', '?', '(', ')', '|', '[', ']', '{', '}', '^', '$',
+    '\\', '.', '+', '*', '?', '(', ')', '|', '[', ']', '{', '}', '^', '$', '\u{fffd}',
 ];
 
 /// A regular expression, to look for in lines.
@@ -75,6 +76,7 @@ mod tests {
             ("^b.*d$", b"bcd", b"abcd"),
             ("(?i)error", b"an ERROR", b"a n"),
             (r"\d{3}", b"x123", b"12"),
+            ("\u{fffd}", b"a\xffb", b"ab"),
             ("\u{fffd}$", b"a\xff", b"a"),
         ] {
             let grep: Grep = pattern.parse().unwrap();
