@@ -105,16 +105,23 @@ pub fn parse_from(argv: impl IntoIterator<Item = OsString>) -> Result<Request, c
 
 /// Refuses words that could reach a terminal and change what a person sees there.
 fn expect_showable(words: &[OsString]) -> Result<(), clap::Error> {
-    let word = words.iter().map(|word| word.to_string_lossy());
-    match word
-        .into_iter()
-        .find(|word| word.contains(text::is_unshowable))
-    {
-        Some(word) => Err(usage(&format!(
-            "{word}: expected no control character in an argument"
-        ))),
-        None => Ok(()),
+    let mut option = "".into();
+    for word in words {
+        let word = word.to_string_lossy();
+        if word.contains(text::is_unshowable) {
+            let is_pattern = option == "--grep" || word.starts_with("--grep=");
+            let instead = if is_pattern {
+                "; a regular expression can have \\t or \\x1b in its place"
+            } else {
+                ""
+            };
+            return Err(usage(&format!(
+                "{word}: expected no control character in an argument{instead}"
+            )));
+        }
+        option = word;
     }
+    Ok(())
 }
 
 /// Tells if the command line that begins with this word is one that clap reads.

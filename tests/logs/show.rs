@@ -409,6 +409,25 @@ fn options_that_contradict_each_other_or_mean_nothing_are_wrong_usage() {
 }
 
 #[test]
+fn a_pattern_has_an_escape_for_each_control_character() {
+    let logs = one_run(
+        &[("01.000000", "a\tb"), ("02.000000", "a b")],
+        &[("03.000000", "c")],
+    );
+    for words in [&["--grep", "a\tb"][..], &["--grep=a\tb"]] {
+        let output = logs.logs(words).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let says = "expected no control character in an argument; \
+                    a regular expression can have \\t or \\x1b in its place";
+        assert_says(&stderr(&output), &[says]);
+    }
+    let shown = logs.shown(&["--grep", "a\\tb", "--output", "json"]);
+    assert_eq!(json(&shown).iter().map(text).collect::<Vec<_>>(), ["a\tb"]);
+    let output = logs.logs(&["--since", "1\tm"]).output().unwrap();
+    assert!(stderr(&output).contains("in an argument\n"), "{output:?}");
+}
+
+#[test]
 fn each_example_of_the_help_is_a_command_line_of_logs() {
     let help = stdout_of_success(&agent().args(["logs", "--help"]).output().unwrap());
     let examples: Vec<&str> = help
