@@ -205,24 +205,29 @@ impl Logs<'_, '_> {
 
     /// Says that there is nothing to show. That is wrong only if something was named.
     fn say_that_there_are_none(&mut self, runs: &[Run]) -> Result<Outcome, Error> {
+        let notice = self.there_are_none(runs);
+        self.notice(&notice)?;
+        Ok(if self.options.selection.names_something() {
+            Outcome::Failed
+        } else {
+            self.outcome
+        })
+    }
+
+    /// Says that none of these runs is one of those that were asked for.
+    fn there_are_none(&self, runs: &[Run]) -> String {
         let dirs: Vec<String> = self
             .log_dirs
             .iter()
             .map(|dir| self.root.host_path(dir).display().to_string())
             .collect();
         let selection = &self.options.selection;
-        let notice = format!(
+        format!(
             "no logs{} in {}{}",
             selection.describe(),
             dirs.join(", "),
             selection.instead(runs)
-        );
-        self.notice(&notice)?;
-        Ok(if selection.names_something() {
-            Outcome::Failed
-        } else {
-            self.outcome
-        })
+        )
     }
 }
 

@@ -108,6 +108,22 @@ fn new_runs_are_shown_also_in_new_directories_and_only_those_asked_for() {
 }
 
 #[test]
+fn that_nothing_has_the_name_that_was_given_is_said_once_and_then_it_is_waited_for() {
+    let logs = one_run(&[("01.000000", "one")], &[("02.000000", "two")]);
+    let mut following = followed(&logs, &["pgk"]);
+    let says = [
+        "no logs of pgk in ",
+        "; packages that have logs: pkg; waiting for them",
+    ];
+    assert_says(&following.wait_for_notice(), &says);
+    logs.write(
+        "pgk/1.2.3/a.sh-2026-05-02-215100.log",
+        log("out", &[("03.000000", "three")]),
+    );
+    following.wait_for_line("three");
+}
+
+#[test]
 fn a_real_run_is_followed_to_its_last_line_without_a_newline() {
     let node = Node::new().step("a.sh", "#!/bin/sh\necho one\nread -r _\nprintf last\n");
     let mut command = agent();

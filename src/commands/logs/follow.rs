@@ -67,6 +67,10 @@ impl<'f, 'a, 'p> Follow<'f, 'a, 'p> {
         follow.logs.report(found.errors.drain(..))?;
         let options = follow.logs.options;
         let selection = &options.selection;
+        if !found.runs.iter().any(|run| selection.is_of(run)) {
+            let none = follow.logs.there_are_none(&found.runs);
+            follow.logs.notice(&format!("{none}; waiting for them"))?;
+        }
         let chosen = selection.choose(&found.runs, options.since.is_some());
         follow.logs.show.expect(&chosen);
         let (package, step) = (&selection.package, &selection.step);
