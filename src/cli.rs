@@ -178,7 +178,7 @@ fn read_with_clap(words: impl IntoIterator<Item = OsString>) -> Result<Request, 
         Command::RunStep(args) => Request::RunStep(args.into()),
         Command::Status(args) => Request::Status(args.try_into()?),
         Command::Validate(args) => Request::Validate(args.into()),
-        Command::Logs(args) => Request::Logs((*args).into()),
+        Command::Logs(args) => Request::Logs((*args).try_into()?),
         Command::New(args) => Request::New(args.into()),
         Command::ChrootExec {
             control_file,

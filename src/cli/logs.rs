@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::common::{Color, Root};
+use super::usage;
 use crate::commands::logs::{Count, Form, Grep, Options, Selection, Since};
 
 /// The end of `skyhook-agent logs -h`.
@@ -130,8 +131,15 @@ enum Output {
     Json,
 }
 
-impl From<Logs> for Options {
-    fn from(args: Logs) -> Options {
+impl TryFrom<Logs> for Options {
+    type Error = clap::Error;
+
+    fn try_from(args: Logs) -> Result<Options, clap::Error> {
+        if args.runs == Some(0) && !args.follow {
+            return Err(usage(
+                "--runs 0: expected 1 or more; with --follow, 0 is only what comes from now on",
+            ));
+        }
         let (package, version) = match args.package {
             Some(package) => match package.rsplit_once('@') {
                 Some((package, version)) => (Some(package.to_owned()), Some(version.to_owned())),
@@ -139,7 +147,7 @@ impl From<Logs> for Options {
             },
             None => (None, None),
         };
-        Options {
+        Ok(Options {
             root: args.root.root,
             log_dirs: args.log_dirs,
             selection: Selection {
@@ -163,6 +171,6 @@ impl From<Logs> for Options {
                 Some(Output::Human) | None => Form::Human,
             },
             color: args.color.into(),
-        }
+        })
     }
 }

@@ -145,7 +145,6 @@ fn of_each_step_as_many_runs_are_shown_as_are_asked_for_the_newest_one_by_defaul
         (&["--since", "2026-05-02 21:51:03.000001"], &["04", "05"]),
         (&["--since", "2026-05-02", "--runs", "1"], &["04", "05"]),
         (&["--since", "1h"], &[]),
-        (&["--runs", "0"], &[]),
     ] {
         let shown = logs
             .logs(words)
@@ -391,6 +390,8 @@ fn options_that_contradict_each_other_or_mean_nothing_are_wrong_usage() {
     for words in [
         &["--all-runs", "--runs", "1"][..],
         &["--runs", "-1"],
+        &["--runs", "0"],
+        &["--runs", "0", "--list"],
         &["--raw", "--output", "json"],
         &["--list", "--follow"],
         &["--list", "--raw"],
