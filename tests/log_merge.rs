@@ -156,6 +156,48 @@ fn that_a_log_goes_after_all_of_it_was_read_is_no_error() {
 }
 
 #[test]
+fn the_rest_of_a_log_begins_with_the_line_that_was_not_yet_whole() {
+    let root = Root::open(Path::new("/")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let above = dir.path().join("pkg/1.2.3");
+    fs::create_dir_all(&above).unwrap();
+    let path = above.join("a.sh-2026-05-02-215100.log");
+    let rest_of = |log: &[u8], len: usize| {
+        fs::write(&path, log).unwrap();
+        let found = Runs::find(&root, &[PathBuf::from(dir.path())]);
+        let run = Rc::new(found.runs.into_iter().next().unwrap());
+        let mut merge = Merge::new(&root);
+        let (start, len) = (Stamp::EARLIEST, len as u64);
+        merge.add_rest(&run, Stream::Stdout, start, len).unwrap();
+        let mut shown = Vec::new();
+        while let Some(entry) = merge.next_line().unwrap() {
+            shown.extend_from_slice(entry.line.raw);
+        }
+        shown
+    };
+    let lines = log(&[1, 2, 3].map(|at| (at, "text".repeat(at.into()))));
+    let whole = &lines.as_bytes()[..=lines.rfind('\n').unwrap()];
+    for len in 0..=whole.len() {
+        let before = &lines[..len];
+        let from = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let shown = rest_of(lines.as_bytes(), len);
+        assert_eq!(
+            String::from_utf8_lossy(&shown),
+            lines[from..whole.len()],
+            "{len}"
+        );
+    }
+    // It was truncated since.
+    assert_eq!(rest_of(lines.as_bytes(), lines.len() + 1), whole);
+    // Of a line that is longer than a piece, the start is left out.
+    let long = "x".repeat(300_000) + "\n[out]2026-05-02T21:51:01.000000 ";
+    assert_eq!(
+        rest_of(long.as_bytes(), 200_000),
+        &long.as_bytes()[200_000..=300_000]
+    );
+}
+
+#[test]
 fn a_line_takes_no_allocation() {
     let lines: Vec<(u8, String)> = (0..60)
         .cycle()

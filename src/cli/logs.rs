@@ -74,7 +74,9 @@ pub(super) struct Logs {
     all_runs: bool,
 
     /// Show the newest N runs of each step
-    #[arg(long, value_name = "N")]
+    ///
+    /// With --follow, 0 shows only what is written from now on.
+    #[arg(long, value_name = "N", verbatim_doc_comment)]
     runs: Option<usize>,
 
     /// Show only lines from this time on, such as 10m or 21:51
@@ -95,7 +97,8 @@ pub(super) struct Logs {
 
     /// Go on with what is written from now on, also by new runs
     ///
-    /// Ends by Ctrl-C. A log that is truncated or replaced is read from its start
+    /// That is shown of all runs, also if --runs leaves out what they have so far.
+    /// Ctrl-C ends it. A log that is truncated or replaced is read from its start
     /// again. Of one that is removed, the rest is shown. A line without a newline
     /// is shown when its log is closed.
     #[arg(long, short, verbatim_doc_comment)]

@@ -116,6 +116,17 @@ impl<'r> Merge<'r> {
         start: Stamp,
         is_final: bool,
     ) -> Result<(), Error> {
+        self.add_from(Place::default(), run, stream, start, is_final)
+    }
+
+    fn add_from(
+        &mut self,
+        place: Place,
+        run: &Rc<Run>,
+        stream: Stream,
+        start: Stamp,
+        is_final: bool,
+    ) -> Result<(), Error> {
         self.logs.push(Log {
             run: Rc::clone(run),
             stream,
@@ -125,7 +136,7 @@ impl<'r> Merge<'r> {
             is_replaced: false,
             id: None,
             reading: Reading::Parked {
-                place: Place::default(),
+                place,
                 has_rest: false,
             },
         });
@@ -311,6 +322,31 @@ impl Reading {
 
 // For logs that are still written to.
 impl Merge<'_> {
+    /// Adds a log as [`add`](Self::add) does, from the line on that it was in when it had
+    /// `len` bytes. If it is shorter by now, all of it is new.
+    ///
+    /// # Errors
+    /// As those of `add`.
+    pub fn add_rest(
+        &mut self,
+        run: &Rc<Run>,
+        stream: Stream,
+        start: Stamp,
+        len: u64,
+    ) -> Result<(), Error> {
+        let mut place = Place::default();
+        if let Some(log) = run.open(self.root, stream)? {
+            let refused = |error| {
+                let path = self.root.host_path(&run.path(stream));
+                Error::io("read", path, error)
+            };
+            if log.metadata().map_err(refused)?.len() >= len {
+                place = Place::of_line_at(&log, len).map_err(refused)?;
+            }
+        }
+        self.add_from(place, run, stream, start, false)
+    }
+
     /// Looks for more in the logs that are `chosen`. If `is_final`, nothing more is written
     /// to them.
     pub fn go_on(&mut self, chosen: impl Fn(&Log) -> bool, is_final: bool) -> Vec<Finding> {

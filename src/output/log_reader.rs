@@ -7,7 +7,8 @@
 //! Promises that memory is bounded whatever the bytes are, that nothing is allocated for a
 //! line, and that the lines together have every byte of the log.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 
 use crate::stamp::{self, Prefix, Stamp};
 
@@ -72,6 +73,32 @@ pub struct Place {
     pub offset: u64,
     /// The stamp in front of the line that it is inside of, after a piece.
     inside: Option<Option<Stamp>>,
+}
+
+impl Place {
+    /// The start of the line that the log was in when it had `len` bytes.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn of_line_at(log: &File, len: u64) -> io::Result<Place> {
+        let from = len.saturating_sub(LONGEST_TEXT as u64);
+        let mut before = Vec::new();
+        let mut log = log;
+        log.seek(SeekFrom::Start(from))?;
+        log.take(len - from).read_to_end(&mut before)?;
+        Ok(match memchr::memrchr(b'\n', &before) {
+            Some(newline) => Place {
+                offset: from + newline as u64 + 1,
+                inside: None,
+            },
+            None if from == 0 => Place::default(),
+            // A piece of a long line.
+            None => Place {
+                offset: len,
+                inside: Some(None),
+            },
+        })
+    }
 }
 
 /// Reads the log of one stream.

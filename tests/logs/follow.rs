@@ -3,7 +3,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -105,6 +106,56 @@ fn new_runs_are_shown_also_in_new_directories_and_only_those_asked_for() {
     kill(following.pid(), Signal::SIGTERM).unwrap();
     let shown = stdout(&following.finish());
     assert!(!shown.contains("other"), "{shown}");
+}
+
+/// Two runs of one step: only the newer one is shown from its start.
+fn two_runs() -> (LogDir, PathBuf) {
+    let logs = LogDir::new();
+    let older = logs.write(NAME, log("out", &[("01.000000", "one")]));
+    let newer = "pkg/1.2.3/a.sh-2026-05-02-215101.log";
+    logs.write(newer, log("out", &[("02.000000", "two")]));
+    (logs, older)
+}
+
+#[test]
+fn of_a_run_that_is_not_shown_from_its_start_what_comes_from_now_on_is_shown() {
+    let (logs, older) = two_runs();
+    append(&older, "the start of three, ");
+    let mut following = followed(&logs, &[]);
+    following.wait_for_line("two");
+    append(&older, &line("out", "three"));
+    following.wait_for_line("the start of three, three");
+    append(&older, &line("out", "four"));
+    following.wait_for_line("four");
+    // Its log of standard error was missing.
+    logs.write(&format!("{NAME}.err"), log("err", &[("03.000000", "five")]));
+    following.wait_for_line("five");
+    kill(following.pid(), Signal::SIGTERM).unwrap();
+    let output = following.finish();
+    assert!(!stdout(&output).contains("one"), "{output:?}");
+    assert_eq!(stdout(&output).matches("three").count(), 2, "{output:?}");
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn of_no_run_only_what_comes_from_now_on_is_shown() {
+    let (logs, older) = two_runs();
+    let mut following = followed(&logs, &["--runs", "0"]);
+    // Nothing tells when it has looked at what there is.
+    std::thread::scope(|scope| {
+        let (stop, stopped) = mpsc::channel::<()>();
+        scope.spawn(move || {
+            while stopped.recv_timeout(Duration::from_millis(10)) == Err(RecvTimeoutError::Timeout)
+            {
+                append(&older, &line("out", "three"));
+            }
+        });
+        following.wait_for_line("three");
+        drop(stop);
+    });
+    kill(following.pid(), Signal::SIGTERM).unwrap();
+    let shown = stdout(&following.finish());
+    assert!(!shown.contains("one") && !shown.contains("two"), "{shown}");
 }
 
 #[test]

@@ -3,12 +3,12 @@
 //! The kernel tells what happens in the directories of logs (inotify). Nothing is looked at
 //! again and again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::Logs;
+use super::{Logs, local_stamp};
 use crate::error::Error;
 use crate::host::{Event, Watcher};
 use crate::output::log_merge::{Finding, Log, Merge};
@@ -38,6 +38,16 @@ struct Follow<'f, 'a, 'p> {
     merge: Merge<'a>,
     /// All runs that were there when it was last looked.
     known: BTreeSet<Run>,
+    /// Logs that are asked for, but not what they had at the start.
+    old: HashMap<PathBuf, Old>,
+}
+
+/// A log that is left out until more is written to it.
+struct Old {
+    run: Rc<Run>,
+    stream: Stream,
+    /// Its length at the start.
+    len: u64,
 }
 
 /// What has changed.
@@ -61,6 +71,7 @@ impl<'f, 'a, 'p> Follow<'f, 'a, 'p> {
             merge: Merge::new(logs.root),
             watcher: Watcher::new()?,
             known: BTreeSet::new(),
+            old: HashMap::new(),
             logs,
         };
         let mut found = follow.look()?;
@@ -79,8 +90,13 @@ impl<'f, 'a, 'p> Follow<'f, 'a, 'p> {
             .show
             .expect_others(package.is_none(), step.is_none());
         follow.logs.show.widen(&chosen);
-        for run in chosen {
+        for run in &chosen {
             follow.add(run)?;
+        }
+        let chosen: BTreeSet<&Run> = chosen.into_iter().collect();
+        let others = found.runs.iter().filter(|run| selection.is_of(run));
+        for run in others.filter(|run| !chosen.contains(run)) {
+            follow.leave_out(run);
         }
         follow.known = found.runs.into_iter().collect();
         loop {
@@ -104,6 +120,7 @@ impl<'f, 'a, 'p> Follow<'f, 'a, 'p> {
         } else {
             BTreeSet::new()
         };
+        self.take_in_old(&changes)?;
         let is_in = |paths: &BTreeSet<PathBuf>| {
             let paths = paths.clone();
             move |log: &Log| paths.contains(&log.path())
@@ -153,7 +170,8 @@ impl<'f, 'a, 'p> Follow<'f, 'a, 'p> {
             .take_leave(|log| changes.named.contains(&log.path()));
         self.take_in_findings(replaced)?;
         let runs: BTreeSet<Run> = self.look()?.runs.into_iter().collect();
-        let gone = self.known.difference(&runs).cloned().collect();
+        let gone: BTreeSet<Run> = self.known.difference(&runs).cloned().collect();
+        self.old.retain(|_, old| !gone.contains(&*old.run));
         let known = std::mem::replace(&mut self.known, runs);
         let selection = &self.logs.options.selection;
         let came: Vec<Run> = self
@@ -170,6 +188,47 @@ impl<'f, 'a, 'p> Follow<'f, 'a, 'p> {
         let named = changes.named.clone();
         self.read_on(move |log| named.contains(&log.path()), false)?;
         Ok(gone)
+    }
+
+    /// Leaves out what the logs of a run have so far.
+    fn leave_out(&mut self, run: &Run) {
+        let run = Rc::new(run.clone());
+        for stream in self.logs.streams() {
+            let old = Old {
+                run: Rc::clone(&run),
+                stream: *stream,
+                len: run.len(self.logs.root, *stream).unwrap_or_default(),
+            };
+            self.old.insert(run.path(*stream), old);
+        }
+    }
+
+    /// Adds logs that were left out, and have been written to or replaced.
+    fn take_in_old(&mut self, changes: &Changes) -> Result<(), Error> {
+        let paths: Vec<PathBuf> = if changes.all {
+            self.old.keys().cloned().collect()
+        } else {
+            let changed = changes.named.union(&changes.written);
+            changed.cloned().collect()
+        };
+        for path in paths {
+            let Some(old) = self.old.get_mut(&path) else {
+                continue;
+            };
+            if changes.named.contains(&path) {
+                old.len = 0;
+            }
+            let (run, stream, len) = (Rc::clone(&old.run), old.stream, old.len);
+            let is_new = |now| now != len;
+            if run.len(self.logs.root, stream).is_some_and(is_new) {
+                self.old.remove(&path);
+                self.logs.show.widen(&[&run]);
+                let start = local_stamp(self.logs.zone, &run);
+                let added = self.merge.add_rest(&run, stream, start, len);
+                self.logs.report(added.err())?;
+            }
+        }
+        Ok(())
     }
 
     /// Adds the logs of a run.
