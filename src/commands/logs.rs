@@ -41,9 +41,9 @@ pub struct Options {
     pub selection: Selection,
     /// Shows no line before this time.
     pub since: Option<Since>,
-    /// Shows standard error alone.
+    /// Shows only standard error.
     pub stderr_only: bool,
-    /// Shows the lines alone that match.
+    /// Shows only the lines that match.
     pub grep: Option<Grep>,
     /// Goes on with what is written from now on.
     pub follow: bool,

@@ -105,7 +105,7 @@ pub struct Runs {
 }
 
 impl Runs {
-    /// Finds the runs in these directories, inside `root`. Reads names alone.
+    /// Finds the runs in these directories, inside `root`. Reads only names.
     #[must_use]
     pub fn find(root: &Root, log_dirs: &[PathBuf]) -> Runs {
         let mut found = Runs::default();

@@ -7,13 +7,13 @@ use crate::output::runs::Run;
 /// The runs to show, as the command line has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
-    /// Of this package alone.
+    /// Only of this package.
     pub package: Option<String>,
-    /// Of this version alone.
+    /// Only of this version.
     pub version: Option<String>,
-    /// Of this step alone: its path, or the name of its file with or without extension.
+    /// Only of this step: its path, or the name of its file with or without extension.
     pub step: Option<String>,
-    /// So many runs of each step.
+    /// How many runs of each step.
     pub count: Count,
 }
 
