@@ -362,6 +362,36 @@ fn checks_are_a_package_s_only_if_they_can_be_no_other_s() {
 }
 
 #[test]
+fn checks_are_not_a_package_s_because_it_was_named() {
+    let node = Node::new();
+    write(&node, "state/flags/check_results", "check.sh True");
+    let checks = |name: &str| {
+        let document = json_of(status(&node, &[name]));
+        let packages = document["packages"].as_array().unwrap();
+        packages[0]["checks"].as_array().unwrap().len()
+    };
+    // Of the second one, there is only an interrupt.
+    write(&node, "state/flags/one/1.0.0/a.sh_W11fWzBd", FLAG);
+    let interrupts = "state/interrupts/flags/a_two_1.0.0";
+    write(&node, &format!("{interrupts}/no_op.complete"), "1.5");
+    assert_eq!(checks("one"), 0);
+    for package in ["one", "two"] {
+        let log = format!("log/{package}/1.0.0/check.sh-2026-05-02-215123.log");
+        write(&node, &log, "");
+    }
+    assert_eq!((checks("one"), checks("two")), (0, 0));
+    // What they have now is told by logs of them all.
+    write(
+        &node,
+        "state/flags/check_results",
+        "check.sh True\nb.sh True",
+    );
+    let log = "log/two/1.0.0/b.sh-2026-05-02-215123.log";
+    write(&node, log, "");
+    assert_eq!((checks("one"), checks("two")), (0, 2));
+}
+
+#[test]
 fn the_arguments_of_a_flag_whose_name_is_a_hash_are_not_known() {
     let over = json!({ "arguments": ["x".repeat(300)] });
     let node = Node::new().step_with("a.sh", "#!/bin/sh\n", &over);

@@ -82,27 +82,31 @@ impl Survey<'_> {
         self.top(&mut found, &mut packages);
         self.flag_root(&mut found, &mut packages);
         self.histories(&mut found, &mut packages);
-        self.resources(&mut found, &mut packages, only);
+        let is_chosen = |package: &Package| only.is_none_or(|name| name == package.name);
+        self.resources(&mut found, &mut packages, is_chosen);
         let is_cut = self.is_cut.get();
         self.log_root(&mut found, &mut packages);
         // Logs say nothing of what has finished.
         self.is_cut.set(is_cut);
-        let is_alone = packages.len() == 1;
-        found.packages = packages
-            .into_values()
-            .filter(|package| only.is_none_or(|name| name == package.name))
-            .collect();
-        for package in &mut found.packages {
+        let (mut chosen, mut others): (Vec<_>, Vec<_>) =
+            packages.into_values().partition(is_chosen);
+        for package in &mut chosen {
             self.locks(package);
             self.history(package);
             self.steps(package);
             package.steps.sort();
         }
         found.is_whole = !self.is_cut.get();
-        for package in &mut found.packages {
+        for package in &mut chosen {
             self.logs(package);
         }
-        assign_checks(&mut found, is_alone);
+        if !found.checks.is_empty() {
+            for package in &mut others {
+                self.logs(package);
+            }
+            assign_checks(&found.checks, &mut chosen, &others);
+        }
+        found.packages = chosen;
         found
     }
 
@@ -294,27 +298,22 @@ impl Survey<'_> {
 }
 
 /// Gives the results of the last checks to the package that they are of: the only one, or
-/// the only one that has logs of all of them.
-fn assign_checks(found: &mut StateRoot, is_alone: bool) {
-    let checks = &found.checks;
-    let has_run = |package: &&mut Package| {
-        checks
-            .iter()
-            .all(|check| package.logs.steps.contains(&check.path))
-    };
-    if checks.is_empty() {
-        return;
+/// the only one that has logs of all of them. That may be one of those not asked for.
+fn assign_checks(checks: &[Check], chosen: &mut [Package], others: &[Package]) {
+    let is_alone = chosen.len() + others.len() == 1;
+    let may_have = |package: &&mut Package| is_alone || has_logs_of(checks, package);
+    let mut candidates = chosen.iter_mut().filter(may_have);
+    if let (Some(package), None) = (candidates.next(), candidates.next())
+        && !others.iter().any(|other| has_logs_of(checks, other))
+    {
+        package.checks = checks.to_vec();
     }
-    if is_alone {
-        if let Some(package) = found.packages.first_mut() {
-            package.checks.clone_from(checks);
-        }
-        return;
-    }
-    let mut candidates = found.packages.iter_mut().filter(has_run);
-    if let (Some(package), None) = (candidates.next(), candidates.next()) {
-        package.checks.clone_from(checks);
-    }
+}
+
+/// Tells if a package has logs of all of the checks.
+fn has_logs_of(checks: &[Check], package: &Package) -> bool {
+    let mut checks = checks.iter();
+    checks.all(|check| package.logs.steps.contains(&check.path))
 }
 
 fn add<'p>(packages: &'p mut Packages, name: &str) -> &'p mut Package {

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::flags::utc;
-use super::{MOST_OF_FLAG, Packages, Problem, StateRoot, Survey, add, join, problem};
+use super::{MOST_OF_FLAG, Package, Packages, Problem, StateRoot, Survey, add, join, problem};
 use crate::host::Root;
 use crate::state::{BOOT_ID, is_reboot_pending};
 
@@ -26,12 +26,12 @@ pub struct InterruptFlag {
 }
 
 impl Survey<'_> {
-    /// Looks at the interrupts of each resource.
+    /// Looks at the interrupts of each resource whose package is chosen.
     pub(super) fn resources(
         &self,
         found: &mut StateRoot,
         packages: &mut Packages,
-        only: Option<&str>,
+        is_chosen: impl Fn(&Package) -> bool,
     ) {
         let dir = format!("{}/interrupts/flags", self.dir);
         for entry in self.list(&dir, &mut found.problems) {
@@ -46,10 +46,10 @@ impl Survey<'_> {
                     continue;
                 }
             };
-            if only.is_some_and(|name| name != package) {
+            let package = add(packages, package);
+            if !is_chosen(package) {
                 continue;
             }
-            let package = add(packages, package);
             for entry in self.list(&path, &mut package.problems) {
                 let path = join(&path, &entry.path);
                 let name = entry.path.to_string_lossy();
