@@ -335,6 +335,34 @@ fn what_is_not_the_agent_s_is_told() {
 }
 
 #[test]
+fn an_operator_s_directory_that_cannot_be_listed_is_told() {
+    let node = node();
+    fs::create_dir_all(node.path("var/lib")).unwrap();
+    symlink("skyhook", node.path("var/lib/skyhook")).unwrap();
+    let path = "/var/lib/skyhook";
+    let below = ["", "/flags", "/history", "/interrupts/flags"];
+    let paths = below.map(|below| format!("{path}{below}"));
+    let problem = "Too many levels of symbolic links";
+    assert_problems(&node, &paths.each_ref().map(|path| (&**path, problem)));
+    // A flag that is not seen is not forgotten.
+    let output = status(&node, &["pkg", "--forget", "a.sh", "--yes"]);
+    assert_says(
+        &stderr(&output),
+        &["/var/lib/skyhook: not all of the flags"],
+    );
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_opened_is_told() {
+    let node = node();
+    fs::create_dir_all(node.path("var/lib/skyhook")).unwrap();
+    symlink("one", node.path("var/lib/skyhook/one")).unwrap();
+    let output = status(&node, &[]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_says(&stdout(&output), &["/var/lib/skyhook/one: cannot list it"]);
+}
+
+#[test]
 fn a_state_that_may_not_be_read_is_told() {
     let node = node();
     if support::is_root() {

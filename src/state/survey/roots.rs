@@ -55,6 +55,10 @@ pub fn find(root: &Root) -> Vec<String> {
         found.push(DEFAULT.to_owned());
     }
     let listing = root.list(Path::new(OPERATORS), MOST_NAMES);
+    if listing.as_ref().map_or(true, |listing| listing.more > 0) {
+        // As if it were a state directory: a survey of it says what is wrong.
+        found.push(OPERATORS.to_owned());
+    }
     for entry in listing.unwrap_or_default().entries {
         let path = join(OPERATORS, &entry.path);
         if entry.path.to_str().is_some() && looks_like_one(root, &path) {
@@ -73,11 +77,11 @@ pub fn operators_dir(path: &str) -> Option<String> {
     (!matches!(name, "" | "." | "..")).then(|| format!("{OPERATORS}/{name}"))
 }
 
-/// Tells if a directory has what only a state directory has.
+/// Tells if a directory has what only a state directory has, or cannot be looked at.
 fn looks_like_one(root: &Root, dir: &str) -> bool {
     let is_dir = |path: &str| root.open_dir(Path::new(path)).is_ok();
     if !is_dir(dir) {
-        return false;
+        return root.exists(Path::new(dir)).is_err();
     }
     let known = ["flags", "history", "interrupts/flags"];
     if known.iter().any(|name| is_dir(&format!("{dir}/{name}"))) {
