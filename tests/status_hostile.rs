@@ -344,6 +344,14 @@ fn an_operator_s_directory_that_cannot_be_listed_is_told() {
     let paths = below.map(|below| format!("{path}{below}"));
     let problem = "Too many levels of symbolic links";
     assert_problems(&node, &paths.each_ref().map(|path| (&**path, problem)));
+    // Nor is it hidden if a package is named.
+    let text = stdout(&status(&node, &["other"]));
+    let end = "\n\nno package named other was found in what can be read\n";
+    assert!(text.contains(path) && text.ends_with(end), "{text}");
+    assert_says(
+        &stdout(&status(&node, &["pkg"])),
+        &[path, "  pkg (no version"],
+    );
     // A flag that is not seen is not forgotten.
     let output = status(&node, &["pkg", "--forget", "a.sh", "--yes"]);
     assert_says(

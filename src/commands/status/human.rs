@@ -11,6 +11,9 @@ use crate::text::escape;
 /// The most lines of one field. A person reads no more, and JSON has all.
 const MOST_LINES: usize = 50;
 
+/// The name of the field that says what is wrong.
+const PROBLEMS: &str = "problems";
+
 /// The width of the names of fields.
 const LABEL: usize = 13;
 
@@ -23,8 +26,12 @@ pub(super) fn print(
     let palette = printer.palette;
     let mut is_first = true;
     for root in found {
-        let fields = of_root(root, palette);
-        if root.packages.is_empty() && (only.is_some() || fields.is_empty()) {
+        let mut fields = of_root(root, palette);
+        if root.packages.is_empty() && only.is_some() {
+            // Why the package was not found, perhaps.
+            fields.retain(|(name, _)| *name == PROBLEMS);
+        }
+        if root.packages.is_empty() && fields.is_empty() {
             continue;
         }
         separate(&mut is_first, printer)?;
@@ -37,18 +44,22 @@ pub(super) fn print(
             print_fields(of_package(package, palette), printer)?;
         }
     }
-    if is_first {
-        match only {
-            None => printer.line("no package has left anything here")?,
-            Some(name) => {
-                let name = escape(name);
-                printer.line(format_args!(
-                    "no package named {name} has left anything here"
-                ))?;
-            }
+    if found.iter().any(|root| !root.packages.is_empty()) {
+        return Ok(());
+    }
+    match only.map(escape) {
+        None if is_first => printer.line("no package has left anything here"),
+        None => Ok(()),
+        Some(name) if is_first => printer.line(format_args!(
+            "no package named {name} has left anything here"
+        )),
+        Some(name) => {
+            printer.line("")?;
+            printer.line(format_args!(
+                "no package named {name} was found in what can be read"
+            ))
         }
     }
-    Ok(())
 }
 
 fn separate(is_first: &mut bool, printer: &mut Printer) -> Result<(), Error> {
@@ -99,7 +110,7 @@ fn of_root(root: &StateRoot, palette: Palette) -> Vec<Field> {
         "left over",
         root.leftovers.iter().map(|path| shown(path)).collect(),
     ));
-    fields.push(("problems", problems(&root.problems, palette)));
+    fields.push((PROBLEMS, problems(&root.problems, palette)));
     fields.retain(|(_, lines)| !lines.is_empty());
     fields
 }
@@ -136,7 +147,7 @@ fn of_package(package: &Package, palette: Palette) -> Vec<Field> {
         "left over",
         package.leftovers.iter().map(|path| shown(path)).collect(),
     ));
-    fields.push(("problems", problems(&package.problems, palette)));
+    fields.push((PROBLEMS, problems(&package.problems, palette)));
     fields.retain(|(_, lines)| !lines.is_empty());
     fields
 }
