@@ -45,6 +45,31 @@ fn the_verdict_is_that_of_the_agent_on_every_golden() {
 }
 
 #[test]
+fn a_step_after_an_interrupt_is_skipped_if_an_upgrade_sets_its_flag() {
+    let step = &PLAIN[PLAIN.find("      {").unwrap()..PLAIN.find("\n    ],").unwrap()];
+    let step = step.replace("[0]", "[2]");
+    let check = step.replace("a.sh", "a_check.sh");
+    let node = plain_with(
+        "    \"apply-check\"",
+        &format!(
+            "\"upgrade\": [{step}], \"upgrade-check\": [{check}],\n\
+             \"post-interrupt\": [{step}], \"post-interrupt-check\": [{check}],\n\
+             \"apply-check\""
+        ),
+    );
+    let document = json_of(&node, &[]);
+    let message = "this step is skipped, since modes.upgrade[0] sets its flag";
+    let findings = document["findings"].as_array().unwrap();
+    let of = |code| {
+        findings
+            .iter()
+            .filter(move |finding| finding["code"] == code)
+    };
+    let flags: Vec<_> = of("same-flag").map(|finding| &finding["message"]).collect();
+    assert_eq!(flags, [message]);
+}
+
+#[test]
 fn each_warning_about_config_json_has_its_line() {
     let two = |first: &str, second: &str| format!("{first},\n{second}");
     let step = &PLAIN[PLAIN.find("      {").unwrap()..PLAIN.find("\n    ],").unwrap()];
@@ -100,7 +125,18 @@ fn each_warning_about_config_json_has_its_line() {
             ),
             vec!["same-flag 13:29 modes.post-interrupt[0].path"],
         ),
-        // Config runs all its steps each time.
+        // Config runs all its steps each time, and sets flags all the same.
+        (
+            "    \"apply-check\"",
+            &format!(
+                "    \"config\": [\n{a}\n],\n    \"config-check\": [\n{check}\n],\n    \
+                 \"post-interrupt\": [\n{a}\n],\n    \"post-interrupt-check\": [\n{check}\n],\n    \
+                 \"apply-check\"",
+                a = step.replace("[0]", "[2]"),
+                check = step.replace("a.sh", "a_check.sh"),
+            ),
+            vec!["same-flag 23:29 modes.post-interrupt[0].path"],
+        ),
         (
             "    \"apply-check\"",
             &format!(

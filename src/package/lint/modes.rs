@@ -29,15 +29,22 @@ fn same_names(steps: &[Step<'_>], notes: &mut Notes<'_>) {
     }
 }
 
-/// The modes whose steps are skipped if they have a flag, in the order in which they run.
-const HEED_FLAGS: [Mode; 2] = [Mode::Apply, Mode::PostInterrupt];
+/// The modes whose steps set flags, in the order in which they run. What uninstall sets is
+/// removed at its end.
+const SET_FLAGS: [Mode; 4] = [
+    Mode::Apply,
+    Mode::Upgrade,
+    Mode::Config,
+    Mode::PostInterrupt,
+];
 
 fn same_flags(steps: &[Step<'_>], notes: &mut Notes<'_>) {
     let mut seen: Vec<(&Step<'_>, _)> = Vec::new();
-    let modes = HEED_FLAGS.into_iter();
+    let modes = SET_FLAGS.into_iter();
     for step in modes.flat_map(|mode| steps.iter().filter(move |step| step.mode == mode)) {
         let Some(flag) = step.flag() else { continue };
-        let always_runs = step.get("idempotence") == Some(&Value::Bool(true));
+        let always_runs = matches!(step.mode, Mode::Upgrade | Mode::Config)
+            || step.get("idempotence") == Some(&Value::Bool(true));
         let other = seen.iter().find(|(_, other)| *other == flag);
         match other {
             Some((other, _)) if !always_runs => {
