@@ -73,6 +73,7 @@ fn look(root: &Root, files: &Files, options: &Options, report: &mut Report) -> R
                 unused::lint(root, files, text, &scripts, &step_files, &mut notes);
             }
         }
+        notes.end();
     }
     trees::lint(root, files, report)
 }

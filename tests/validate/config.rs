@@ -208,6 +208,32 @@ fn each_warning_about_config_json_has_its_line() {
     }
 }
 
+fn found_codes(node: &Node) -> Vec<String> {
+    let document = json_of(node, &[]);
+    let findings = document["findings"].as_array().unwrap();
+    let codes = findings.iter().map(|one| one["code"].as_str().unwrap());
+    codes.map(str::to_owned).collect()
+}
+
+#[test]
+fn of_very_many_findings_the_first_are_listed_and_the_rest_is_counted() {
+    let keys: String = (0..20_000).map(|i| format!("  \"key{i}\": 0,\n")).collect();
+    let node = plain_with("{\n", &format!("{{\n{keys}"));
+    let found = found(&node, &[]);
+    assert_eq!(found.len(), 101);
+    assert_eq!(found[0], "ignored-key 2:3 key0");
+    assert_eq!(found[100], "too-many null:null ");
+    let text = stdout(&validate(&node, &[]));
+    assert_says(&text, &["19900 more warnings are not listed"]);
+
+    let comments = "/**/ ".repeat(20_000);
+    let node = plain_with("{\n", &format!("{{ {comments}\"big\": 1e999,\n"));
+    let found = found_codes(&node);
+    assert_eq!(found.len(), 102);
+    assert!(found.contains(&"syntax".to_owned()), "{found:?}");
+    assert_eq!(found[101], "too-many");
+}
+
 #[test]
 fn each_error_has_its_line_and_the_last_of_two_equal_keys_counts() {
     for (text, replacement, expected) in [

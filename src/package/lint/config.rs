@@ -50,7 +50,9 @@ pub(super) fn lint(
             Some(document) => document,
             None => {
                 let at = offset(bytes, &error);
-                notes.add(no_json(&error), Some(at..at));
+                let finding = no_json(&error);
+                let help = help::of(&finding);
+                notes.list(finding, Some(at..at), help);
                 return None;
             }
         },
@@ -58,7 +60,7 @@ pub(super) fn lint(
     for (place, key) in notes.positions.repeated_keys() {
         let message = "this key comes again below, and only the last one counts";
         let finding = Finding::new(Severity::Warning, Code::RepeatedKey, &place, message);
-        notes.add(finding, Some(key));
+        notes.add(finding, key);
     }
     let exists = |path: &str| {
         let found = files.find(root, &in_step_dir(Path::new(path)))?;
@@ -75,7 +77,7 @@ pub(super) fn lint(
             _ => None,
         };
         let help = help.unwrap_or_else(|| help::of(&finding));
-        notes.add_with_help(finding, bytes, help);
+        notes.list(finding, bytes, help);
     }
     Some(document)
 }
@@ -100,7 +102,7 @@ fn repaired(text: &str, notes: &mut Notes<'_>) -> Option<Value> {
             ),
         };
         let finding = Finding::new(Severity::Error, code, &Place::DOCUMENT, message);
-        notes.add(finding, Some(bytes.clone()));
+        notes.add(finding, bytes.clone());
     }
     serde_json::from_slice(&without_extras(text, &extras)).ok()
 }

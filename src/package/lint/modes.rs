@@ -1,5 +1,7 @@
 //! What the steps of modes have to do with each other.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use super::super::{Code, Mode};
@@ -17,12 +19,11 @@ pub(super) fn lint(document: &Value, steps: &[Step<'_>], notes: &mut Notes<'_>) 
 }
 
 fn same_names(steps: &[Step<'_>], notes: &mut Notes<'_>) {
-    for (i, step) in steps.iter().enumerate() {
-        let mut before = steps.iter().take(i);
-        let is_same = |other: &&Step<'_>| other.mode == step.mode && other.name() == step.name();
-        if let Some(name) = step.name()
-            && let Some(other) = before.find(is_same)
-        {
+    let mut seen = HashMap::new();
+    for step in steps {
+        let Some(name) = step.name() else { continue };
+        let other = *seen.entry((step.mode.name(), name)).or_insert(step);
+        if !std::ptr::eq(other, step) {
             let message = format!("{} is called {name} too", other.place);
             notes.warn(Code::SameName, &step.place.key("name"), message);
         }
@@ -39,20 +40,16 @@ const SET_FLAGS: [Mode; 4] = [
 ];
 
 fn same_flags(steps: &[Step<'_>], notes: &mut Notes<'_>) {
-    let mut seen: Vec<(&Step<'_>, _)> = Vec::new();
+    let mut seen = HashMap::new();
     let modes = SET_FLAGS.into_iter();
     for step in modes.flat_map(|mode| steps.iter().filter(move |step| step.mode == mode)) {
         let Some(flag) = step.flag() else { continue };
         let always_runs = matches!(step.mode, Mode::Upgrade | Mode::Config)
             || step.get("idempotence") == Some(&Value::Bool(true));
-        let other = seen.iter().find(|(_, other)| *other == flag);
-        match other {
-            Some((other, _)) if !always_runs => {
-                let message = format!("this step is skipped, since {} sets its flag", other.place);
-                notes.warn(Code::SameFlag, &step.place.key("path"), message);
-            }
-            Some(_) => {}
-            None => seen.push((step, flag)),
+        let other = *seen.entry(flag).or_insert(step);
+        if !std::ptr::eq(other, step) && !always_runs {
+            let message = format!("this step is skipped, since {} sets its flag", other.place);
+            notes.warn(Code::SameFlag, &step.place.key("path"), message);
         }
     }
 }
