@@ -55,7 +55,7 @@ pub fn lint(root: &Root, files: &Files, options: &Options) -> Report {
 }
 
 fn look(root: &Root, files: &Files, options: &Options, report: &mut Report) -> Result<(), Error> {
-    let step_files = trees::below(root, files, Path::new("skyhook_dir"))?;
+    let step_files = trees::below(root, files, Path::new("skyhook_dir"), report)?;
     if let Some((file, bytes)) = config::read(root, files, report)? {
         // What is no UTF-8 is no JSON, and has no positions.
         let text = str::from_utf8(&bytes).unwrap_or_default();

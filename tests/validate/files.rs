@@ -1,7 +1,11 @@
 //! What is found in the files of a package.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
+
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, mkdirat};
 
 use super::support::{Node, agent, assert_says, set_mode, stderr, stdout, stdout_of_success};
 use super::{PLAIN, briefs, found, json_of, plain_with, validate};
@@ -209,13 +213,39 @@ fn a_fifo_in_root_dir_is_an_error_as_in_a_run() {
     symlink("/nowhere", node.path("copy/root_dir/link")).unwrap();
     assert_eq!(found(&node, &[]), Vec::<String>::new());
     let fifo = node.path("copy/root_dir/etc/fifo");
-    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    nix::unistd::mkfifo(&fifo, Mode::S_IRWXU).unwrap();
     let document = json_of(&node, &[]);
     assert_eq!(briefs(&document), ["not-copied null:null "]);
     assert_eq!(document["findings"][0]["file"], "copy/root_dir/etc/fifo");
     let run = node.in_own_root("apply").output().unwrap();
     assert_eq!(run.status.code(), Some(1));
     assert_says(&stderr(&run), &["fifo"]);
+}
+
+/// The kernel takes no path of more than 4096 bytes, not even from root.
+#[test]
+fn a_directory_that_cannot_be_listed_is_an_error() {
+    let node = Node::one_step();
+    let name = "d".repeat(200);
+    for dir in ["root_dir", "skyhook_dir"] {
+        let top = node.path("copy").join(dir);
+        fs::create_dir_all(&top).unwrap();
+        let mut at = File::open(top).unwrap();
+        for _ in 0..25 {
+            mkdirat(&at, &*name, Mode::S_IRWXU).unwrap();
+            at = openat(&at, &*name, OFlag::O_DIRECTORY, Mode::empty())
+                .unwrap()
+                .into();
+        }
+        fs::write(format!("/proc/self/fd/{}/file", at.as_raw_fd()), "").unwrap();
+    }
+    let document = json_of(&node, &[]);
+    assert_eq!(briefs(&document), ["unreadable null:null "; 2]);
+    let finding = &document["findings"][0];
+    let message = "cannot list this directory: File name too long";
+    assert_says(finding["message"].as_str().unwrap(), &[message]);
+    let file = finding["file"].as_str().unwrap();
+    assert!(file.starts_with(&format!("copy/skyhook_dir/{name}/")));
 }
 
 #[test]

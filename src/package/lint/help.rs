@@ -19,7 +19,7 @@ pub(super) fn of(finding: &Finding) -> String {
 
 fn by_code(code: Code) -> &'static str {
     match code {
-        Code::Syntax => "a JSON formatter such as jq shows where the text stops to be JSON",
+        Code::Syntax => "a JSON formatter such as jq shows where the text stops being JSON",
         Code::ByteOrderMark => "save the file as UTF-8 without a byte order mark",
         Code::Comment => "remove it; a README has space for explanations",
         Code::TrailingComma => "remove the comma",
@@ -45,7 +45,7 @@ fn by_code(code: Code) -> &'static str {
         Code::NoReturnCode => "write [0] if only the exit code 0 is success",
         Code::UpgradeStep => "move the step to upgrade or upgrade-check, or write false",
         Code::UpgradeArguments => "remove the arguments; the step is given the two versions",
-        Code::TooMany => "mend the others first",
+        Code::TooMany => "fix what is listed, and look again",
         Code::NotAFile => "write the path of a file",
         Code::NoInterpreterLine => "begin the file with a line such as #!/bin/bash",
         Code::NoInterpreter => {
@@ -68,7 +68,7 @@ fn by_code(code: Code) -> &'static str {
         }
         Code::Secret => "read it from a file on the node, or from a ConfigMap's file",
         Code::NotExecutable => "run chmod +x on each",
-        Code::ShellSyntax => "mend the script; the step would fail at that line",
+        Code::ShellSyntax => "fix the script; the step would fail at that line",
         Code::UnusedFile => "remove it, or add the step that was meant to run it",
     }
 }
