@@ -206,6 +206,16 @@ warning[unused-file]: no step is this file, and none names it
 }
 
 #[test]
+fn of_very_many_files_that_no_step_needs_the_first_are_listed() {
+    let node = Node::one_step();
+    for i in 0..120 {
+        fs::write(node.path(&format!("copy/skyhook_dir/x{i}")), "").unwrap();
+    }
+    let found = found(&node, &[]);
+    assert_eq!((found.len(), &*found[100]), (101, "too-many null:null "));
+}
+
+#[test]
 fn a_fifo_in_root_dir_is_an_error_as_in_a_run() {
     let node = Node::one_step();
     fs::create_dir_all(node.path("copy/root_dir/etc")).unwrap();

@@ -1,6 +1,7 @@
 //! Notes what is found, with its place and its bytes.
 
 use std::ops::Range;
+use std::path::PathBuf;
 
 use super::super::position::Positions;
 use super::super::{Code, Finding, Place, Severity};
@@ -82,6 +83,13 @@ impl<'a> Notes<'a> {
             let bytes = position(&self.positions, &finding.place);
             let help = help::of(&finding);
             self.list(finding, bytes, help);
+        }
+    }
+
+    /// Notes a finding about a whole file, if there are not too many.
+    pub(super) fn add_about_file(&mut self, file: PathBuf, finding: Finding) {
+        if self.has_room(finding.severity) {
+            self.report.add_about_file(file, finding);
         }
     }
 

@@ -1,5 +1,7 @@
 //! The files of steps: if the kernel can start them.
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -23,7 +25,7 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 const SHELLS: [&str; 5] = ["sh", "bash", "dash", "ksh", "zsh"];
 
 /// The files of steps by their paths, with what is in them.
-pub(super) type Scripts = Vec<(PathBuf, Vec<u8>)>;
+pub(super) type Scripts = HashMap<OsString, Vec<u8>>;
 
 /// Looks at the file of each step, once.
 pub(super) fn lint(
@@ -36,9 +38,10 @@ pub(super) fn lint(
     let mut scripts = Scripts::new();
     let mut not_executable = Vec::new();
     for step in steps {
-        let Some(path) = step.path().filter(|path| !has(&scripts, path)) else {
+        let Some(path) = step.path() else { continue };
+        if scripts.contains_key(path.as_os_str()) {
             continue;
-        };
+        }
         // What cannot be found has been refused already.
         let Ok(Some(file)) = files.find(root, &in_step_dir(&path)) else {
             continue;
@@ -59,21 +62,13 @@ pub(super) fn lint(
         if is_own && found.is_some_and(|(_, mode)| is_file && mode & 0o111 == 0) {
             not_executable.push((place, file.name));
         }
-        scripts.push((path, bytes));
+        scripts.insert(path.into(), bytes);
     }
     warn_of_modes(&not_executable, notes);
     Ok(scripts)
 }
 
-/// Tells if a file is that of a step.
-pub(super) fn has(scripts: &Scripts, path: &Path) -> bool {
-    // As text: to compare the parts of paths takes ten times as long.
-    scripts
-        .iter()
-        .any(|(script, _)| script.as_os_str() == path.as_os_str())
-}
-
-/// Warns once of all files that are not executable: often, a package has not one that is.
+/// Warns once of all files that are not executable: often no file of a package is.
 fn warn_of_modes(files: &[(Place, PathBuf)], notes: &mut Notes<'_>) {
     if let [(place, file), others @ ..] = files {
         let file = file.display();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::super::{Code, Finding, Place, Severity};
 use super::config::in_step_dir;
-use super::scripts::{Scripts, has};
+use super::scripts::Scripts;
 use super::{Files, Notes};
 use crate::host::{Entry, Root};
 
@@ -25,13 +25,13 @@ pub(super) fn lint(
     // Arguments name files too.
     let mut words = Words::default();
     words.add(config.as_bytes());
-    for (_, bytes) in scripts {
+    for bytes in scripts.values() {
         words.add(bytes);
     }
     let mut unused: Vec<&Path> = step_files
         .iter()
         .map(|entry| &*entry.path)
-        .filter(|path| !has(scripts, path) && !is_for_people(path))
+        .filter(|path| !scripts.contains_key(path.as_os_str()) && !is_for_people(path))
         .collect();
     // Each round reads what the one before has found to be used.
     loop {
@@ -55,7 +55,7 @@ pub(super) fn lint(
         let finding = Finding::new(Severity::Warning, code, &Place::DOCUMENT, message);
         let file = files.own(&in_step_dir(path));
         let file = file.map(|file| file.name).unwrap_or_default();
-        notes.report.add_about_file(file, finding);
+        notes.add_about_file(file, finding);
     }
 }
 
