@@ -42,6 +42,18 @@ fn an_unknown_mode_is_refused_with_the_names_of_known_ones() {
 }
 
 #[test]
+fn a_step_is_not_run_if_it_would_have_no_time() {
+    let node = Node::one_step();
+    for timeout in ["0s", "0h0m", "1", "soon"] {
+        let mut command = node.run_step();
+        let output = command.args(["--timeout", timeout]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert_says(&stderr(&output), &["expected a duration of 1s or more"]);
+        node.assert_untouched();
+    }
+}
+
+#[test]
 fn an_unusable_environment_variable_is_refused_before_anything_runs() {
     for (name, values) in [
         ("SKYHOOK_AGENT_BUFFER_LIMIT", ["abc", "0", "-5", ""]),

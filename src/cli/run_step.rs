@@ -174,7 +174,9 @@ fn mode_parser() -> impl TypedValueParser<Value = Mode> {
 }
 
 fn duration(text: &str) -> Result<Duration, &'static str> {
-    text::duration(text).ok_or("expected a duration such as 90s, 5m or 1h30m")
+    text::duration(text)
+        .filter(|duration| !duration.is_zero())
+        .ok_or("expected a duration of 1s or more, such as 90s, 5m or 1h30m")
 }
 
 fn mode_help() -> String {
