@@ -207,7 +207,7 @@ fn a_root_dir_that_is_not_laid_over_is_said_once() {
     let node = Node::one_step().step("b.sh", LEAVES_A_MARK);
     fs::create_dir(node.path("copy/root_dir")).unwrap();
     let output = node.run_step().output().unwrap();
-    assert_says(&warning(&output), &["root_dir is not laid over"]);
+    assert_says(&warning(&output), &["does not copy the package's root_dir"]);
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn a_flag_that_is_no_file_is_told_and_not_opened() {
     symlink("loop", node.path(&format!("{dir}/loop")[1..])).unwrap();
     fs::write(node.path(&format!("{dir}/other")[1..]), "").unwrap();
     fs::write(node.path("etc/skyhook/flags/pkg/file"), "").unwrap();
-    let no_flag = "this is no flag of a step";
+    let no_flag = "expected a name of the form STEP_MARKER";
     let document = assert_problems(
         &node,
         &[
@@ -124,7 +124,10 @@ fn a_flag_that_is_no_file_is_told_and_not_opened() {
             (&format!("{dir}/root"), no_flag),
             (&format!("{dir}/loop"), no_flag),
             (&format!("{dir}/other"), no_flag),
-            ("/etc/skyhook/flags/pkg/file", no_flag),
+            (
+                "/etc/skyhook/flags/pkg/file",
+                "expected the directory of a version, got a file",
+            ),
         ],
     );
     // The agent takes these for flags, too.

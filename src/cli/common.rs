@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 pub(super) struct Color {
     /// Use colours: auto, always or never
     ///
-    /// auto: if the output is a terminal. NO_COLOR, CLICOLOR and CLICOLOR_FORCE are heeded.
+    /// auto: if the output is a terminal. NO_COLOR, CLICOLOR and CLICOLOR_FORCE count.
     #[arg(
         long,
         value_name = "WHEN",

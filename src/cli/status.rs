@@ -39,7 +39,7 @@ Environment:
 Exit codes:
   0  all is well
   1  something could not be understood, a check has failed, the package is not
-     there, or a run would not come to its steps
+     there, or a run would stop before its first step
   2  wrong usage, or a variable with a value that cannot be used";
 
 #[derive(Debug, Args)]

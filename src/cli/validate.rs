@@ -19,8 +19,8 @@ Examples:
   Look at a package:
     skyhook-agent validate ./my-package
 
-  Look at all packages, also for interpreters that a node has not, and fail if
-  there is a warning:
+  Look at all packages, also for interpreters that a node does not have,
+  and fail if there is a warning:
     skyhook-agent validate --deny-warnings --host-root /host packages/*
 
   Look at a package whose image is built on another package's:

@@ -198,7 +198,8 @@ fn meet_needs(
         package::expect_config_files(root, copy_dir, config, options, process)?;
         if root.exists(&copy_dir.join("root_dir"))? {
             process.console.notice(
-                "warning: the package's root_dir is not laid over the root, as a node's run does",
+                "warning: run-step does not copy the package's root_dir over the root; a run on \
+                 a node does",
             );
         }
     }

@@ -185,7 +185,7 @@ fn github_takes_findings_as_annotations() {
 the operator's name of the package is \"100%25\u{e4}\"%0A\
 the operator's name decides where state and logs go: use one name
 ::warning file=a%2Cb/config.json,line=9,col=19,title=skyhook-agent on-host::modes.apply[0].on_host: \
-the agent does not heed this: the step runs on the host%0Awrite true
+the agent ignores this: the step runs on the host%0Awrite true
 0 errors, 2 warnings
 ";
     assert_eq!(stdout_of_success(&output), expected);

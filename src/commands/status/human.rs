@@ -186,7 +186,7 @@ fn steps(steps: &[StepFlag]) -> Vec<String> {
         let time = step
             .last_run
             .as_deref()
-            .map_or("at a time unknown".to_owned(), when);
+            .map_or("at an unknown time".to_owned(), when);
         let always = match step.always_runs {
             Some(true) => ", always runs",
             _ => "",
@@ -240,7 +240,7 @@ fn interrupts(interrupts: &[InterruptFlag], palette: Palette) -> Vec<String> {
         let time = flag
             .time
             .as_deref()
-            .map_or("at a time unknown".to_owned(), when);
+            .map_or("at an unknown time".to_owned(), when);
         let pending = if flag.pending_reboot {
             format!(", {warning}reboot pending{warning:#}")
         } else {

@@ -9,7 +9,7 @@ use super::steps::Step;
 pub(super) fn lint(steps: &[Step<'_>], notes: &mut Notes<'_>) {
     for step in steps {
         if step.get("on_host") == Some(&Value::Bool(false)) {
-            let message = "the agent does not heed this: the step runs on the host";
+            let message = "the agent ignores this: the step runs on the host";
             notes.warn(Code::OnHost, &step.place.key("on_host"), message);
         }
         return_codes(step, notes);

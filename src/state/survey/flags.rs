@@ -133,9 +133,15 @@ impl Survey<'_> {
             }
             return Ok(None);
         }
-        let no_flag = || format!("this is no flag of a step but {}", entry.kind.name());
-        let (version, flag) = below.split_once('/').ok_or_else(no_flag)?;
-        let flag = FlagName::parse(flag).ok_or_else(no_flag)?;
+        let no_dir = || {
+            format!(
+                "expected the directory of a version, got {}",
+                entry.kind.name()
+            )
+        };
+        let (version, flag) = below.split_once('/').ok_or_else(no_dir)?;
+        let flag = FlagName::parse(flag)
+            .ok_or("expected a name of the form STEP_MARKER, as the flag of a step has")?;
         if entry.kind == Kind::Link {
             // The agent follows it, too.
             match self.root.exists(Path::new(path)) {
