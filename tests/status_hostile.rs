@@ -338,6 +338,24 @@ fn what_is_not_the_agent_s_is_told() {
 }
 
 #[test]
+fn an_interrupt_s_name_is_taken_as_it_is() {
+    let node = node();
+    let flags = "etc/skyhook/interrupts/flags/a_pkg_1";
+    fs::create_dir_all(node.path(flags)).unwrap();
+    let write = |name, text| fs::write(node.path(&format!("{flags}/{name}")), text).unwrap();
+    write("x_0.complete.complete", "1.5");
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    write("x_0.boot", &boot_id);
+    let output = status(&node, &["--output", "json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let package = &document["packages"][0];
+    let interrupt = &package["interrupts"][0];
+    assert_eq!(interrupt["type"], "x_0.complete");
+    assert_eq!(interrupt["pending_reboot"], false);
+    assert_eq!(package["leftovers"], json!([format!("/{flags}/x_0.boot")]));
+}
+
+#[test]
 fn an_operator_s_directory_that_cannot_be_listed_is_told() {
     let node = node();
     fs::create_dir_all(node.path("var/lib")).unwrap();

@@ -51,15 +51,16 @@ impl Survey<'_> {
                 continue;
             }
             for entry in self.list(&path, &mut package.problems) {
-                let path = join(&path, &entry.path);
+                let dir = &path;
+                let path = join(dir, &entry.path);
                 let name = entry.path.to_string_lossy();
                 if let Some(id) = name.strip_suffix(".complete") {
-                    let flag = self.interrupt(resource, id, &path, &mut package.problems);
+                    let flag = self.interrupt(resource, dir, id, &mut package.problems);
                     package.interrupts.push(flag);
                 } else if name.ends_with(".new") {
                     package.leftovers.push(path);
                 } else if let Some(id) = name.strip_suffix(".boot") {
-                    let flag = format!("{}/interrupts/flags/{resource}/{id}.complete", self.dir);
+                    let flag = format!("{dir}/{id}.complete");
                     if !self.root.exists(Path::new(&flag)).unwrap_or(true) {
                         package.leftovers.push(path);
                     }
@@ -74,17 +75,18 @@ impl Survey<'_> {
     fn interrupt(
         &self,
         resource: &str,
+        dir: &str,
         id: &str,
-        path: &str,
         problems: &mut Vec<Problem>,
     ) -> InterruptFlag {
-        let content = self.read(path, MOST_OF_FLAG, problems);
+        let path = format!("{dir}/{id}.complete");
+        let boot = format!("{dir}/{id}.boot");
+        let content = self.read(&path, MOST_OF_FLAG, problems);
         let time = content.as_deref().and_then(parse_epoch);
         if content.is_some() && time.is_none() {
             let text = "expected the flag to say the seconds since the epoch";
-            problems.push(problem(path.to_owned(), text));
+            problems.push(problem(path, text));
         }
-        let boot = path.trim_end_matches(".complete").to_owned() + ".boot";
         let has_boot = self
             .root
             .look(Path::new(&boot))
