@@ -51,12 +51,16 @@ class Machine:
         return found
 
     def find(self, pattern: str, seconds: float, position: int) -> re.Match[str]:
-        """Waits until the console shows the pattern, from a position on."""
+        """Waits until the console shows the pattern, from a position on.
+
+        Looks at whole lines alone: a line comes in parts, and `$` would match after each.
+        """
         wanted = re.compile(pattern, re.MULTILINE)
         end = time.monotonic() + seconds
         with self.changed:
             while True:
-                found = wanted.search(self.console, position)
+                whole = self.console.rfind("\n") + 1
+                found = wanted.search(self.console, position, whole)
                 if found:
                     return found
                 left = end - time.monotonic()
