@@ -10,8 +10,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import machine
-from downloads import Missing, cache
-from suite import Options, Suite
+from downloads import cache
+from suite import Options, Suite, reason
 
 # What each part tries. A part is a module here, with a function `run`.
 PARTS = {
@@ -57,8 +57,8 @@ def main() -> int:
         for part in arguments.parts or PARTS:
             try:
                 importlib.import_module(part).run(suite)
-            except Missing as error:
-                print(f"FAILED: {part}: {error}")
+            except Exception as error:
+                print(f"FAILED: {part}: {reason(error)}")
                 suite.failed += 1
         machine.cut_all()
     print(f"{suite.passed} passed, {suite.failed} failed")

@@ -24,7 +24,7 @@ from downloads import need
 from machine import Machine, MachineError
 from power_life import HOST, NODE_FILES, RESOLV_CONF, Entry, Job, Tree, life
 from power_node import Node, packages
-from suite import Failure, Suite
+from suite import Failure, Suite, reason
 from volatile import Trap, VolatileDisk
 
 GUEST = Path(__file__).parent / "guest"
@@ -109,10 +109,10 @@ class Life:
             for batch in life():
                 self.do(batch)
             self.check(is_settled=not self.node.untidied)
-        except (Failure, MachineError) as error:
+        except Exception as error:
             command = f"scripts/test-vm power --seed {self.suite.options.seed} --life {self.number}"
             did = "\n".join(self.did[-4:])
-            raise Failure(f"again with: {command}\n{did}\n{error}") from None
+            raise Failure(f"again with: {command}\n{did}\n{reason(error)}") from error
         finally:
             if self.running:
                 self.running.cut()

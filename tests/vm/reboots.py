@@ -10,10 +10,9 @@ import time
 
 import life
 import node
-from machine import MachineError
 from node import Command, Disks, Node, Package
 from services import package
-from suite import Failure, expect
+from suite import Failure, expect, reason
 
 REBOOT = {"type": "node_restart"}
 
@@ -177,8 +176,8 @@ def power_cuts(disks: Disks, seed: int) -> str:
             on = disks.start()
             try:
                 end = after_a_cut(on, holder)
-            except (Failure, MachineError) as error:
-                raise Failure(f"cut {i} at {moment} of --seed {seed}: {error}") from None
+            except Exception as error:
+                raise Failure(f"cut {i} at {moment} of --seed {seed}: {reason(error)}") from error
             expect(
                 end == "done" or not was_asked,
                 f"cut {i} at {moment} of --seed {seed}: asked for twice",

@@ -1,6 +1,7 @@
 """Runs tests and counts them: one line a test, with its time.
 
-Promises: a failed test does not end the others. Tests may run in parallel.
+Promises: a failed test does not end the others, however it failed; a signal ends all. Tests
+may run in parallel.
 """
 
 import os
@@ -8,6 +9,7 @@ import shutil
 import subprocess
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,8 +43,8 @@ class Suite:
         why = note = None
         try:
             note = check()
-        except (Failure, MachineError, Missing) as error:
-            why = str(error)
+        except Exception as error:
+            why = reason(error)
         line = f"{name} ({time.monotonic() - start:.1f} s)" + (f": {note}" if note else "")
         with self.lock:
             if why is None:
@@ -94,6 +96,20 @@ class Options:
     life: int | None
     # SKYHOOK_AGENT_SYNC for the agent, to see that the part `power` can fail.
     sync: str | None
+
+
+def reason(error: Exception) -> str:
+    """Says why something failed; of an error that nobody has foreseen, also where it came from."""
+    if isinstance(error, (Failure, MachineError, Missing)):
+        return str(error)
+    own = Path(__file__).parent
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [
+        f"{Path(frame.filename).name}:{frame.lineno}"
+        for frame in frames
+        if Path(frame.filename).parent == own
+    ]
+    return f"{type(error).__name__}: {error}, at {lines[-1] if lines else 'no known line'}"
 
 
 def expect(is_true: bool, what: str) -> None:
