@@ -199,7 +199,11 @@ class Disks:
                 extra=["-smp", str(processors)],
             )
         )
-        node.has_booted()
+        try:
+            node.has_booted()
+        except BaseException:
+            node.machine.cut()
+            raise
         return node
 
 
@@ -213,7 +217,11 @@ def boot(suite: Suite, part: str, disks: Disks) -> Node | None:
         version = nodes[0].get("/test/image/skyhook-agent --version")
         return f"{version}, Linux {nodes[0].get('uname -r -m')}"
 
-    return nodes[0] if suite.test(f"{part}: the agent starts", check) else None
+    if suite.test(f"{part}: the agent starts", check):
+        return nodes[0]
+    for node in nodes:
+        node.machine.cut()
+    return None
 
 
 def prepare(

@@ -48,10 +48,11 @@ class Fresh:
             booted.append(self.disks().start())
             return booted[0].get("systemctl --version | head -n 1")
 
-        if self.suite.test("systemd: a node boots", boots):
-            with booted[0].machine:
-                for name, check in tests:
-                    self.suite.test(f"systemd: {name}", lambda: check(booted[0]))
+        is_well = self.suite.test("systemd: a node boots", boots)
+        for shared in booted:
+            with shared.machine:
+                for name, check in tests if is_well else ():
+                    self.suite.test(f"systemd: {name}", lambda: check(shared))
 
 
 def run(suite: Suite) -> None:
