@@ -96,14 +96,15 @@ class Life:
         names = list(disks.FILE_SYSTEMS)
         self.file_system = disks.FILE_SYSTEMS[names[self.number % len(names)]]
         path = self.suite.work / f"life-{self.number}"
-        self.disk = VolatileDisk(disks.make(path.with_suffix(".disk"), self.file_system))
+        self.disk = VolatileDisk(path.with_suffix(".disk"))
         self.copy = path.with_suffix(".tar")
-        with self.copy.open("wb") as file:
-            file.truncate(64 * 1024 * 1024)
 
     def run(self) -> str:
         """Lives it."""
         try:
+            disks.make(self.disk.path, self.file_system)
+            with self.copy.open("wb") as file:
+                file.truncate(64 * 1024 * 1024)
             self.boot()
             self.tell("make_host")
             for batch in life():
@@ -117,8 +118,8 @@ class Life:
             if self.running:
                 self.running.cut()
             self.disk.settled()
-            self.disk.path.unlink()
-            self.copy.unlink()
+            self.disk.path.unlink(missing_ok=True)
+            self.copy.unlink(missing_ok=True)
         return f"{self.cuts} cuts"
 
     def boot(self) -> None:
@@ -290,27 +291,30 @@ def run(suite: Suite) -> None:
         return
     lock = threading.Lock()
     begun = cuts = 0
+    # A life without any cut has failed before the first: the others would, too, without end.
+    is_in_vain = False
 
     def work() -> None:
-        nonlocal begun, cuts
+        nonlocal begun, cuts, is_in_vain
         while True:
             with lock:
                 # All file systems get as many lives.
                 is_enough = cuts >= suite.options.cuts and begun % len(disks.FILE_SYSTEMS) == 0
-                if is_enough or machine.CLOSED.is_set():
+                if is_enough or is_in_vain or machine.CLOSED.is_set():
                     return
                 number = begun
                 begun += 1
             done = live(suite, number, images)
             with lock:
                 cuts += done
+                is_in_vain |= not done
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         try:
             for worker in [pool.submit(work) for _ in range(AT_ONCE)]:
                 worker.result()
-        except BaseException:
-            # A signal. The pool would wait for lives that go on.
+        except (KeyboardInterrupt, SystemExit):
+            # The pool would wait for lives that go on.
             machine.cut_all()
             raise
     print(f"power: {cuts} cuts in {begun} lives, seed {suite.options.seed}", flush=True)
