@@ -8,10 +8,8 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
-from subprocess import PIPE
 
 import disks
 import downloads
@@ -112,10 +110,11 @@ def replace_binaries(cache: Cache, root: Path, release: str, arch: str) -> None:
     wanted = [f"{name}:{arch}/{release}" for name in names]
     cache.apt("apt-get", "download", *wanted, directory=archives)
     for archive in sorted(archives.glob(f"*_{arch}.deb")):
-        with subprocess.Popen(("dpkg", "--fsys-tarfile", archive), stdout=PIPE) as packed:
-            # Debian has /lib and others as links; a package has them as directories.
-            unpack = ["tar", "-x", "--keep-directory-symlink", "-C", str(root)]
-            subprocess.run(unpack, stdin=packed.stdout, check=True)
+        unpacked = archive.with_suffix(".tar")
+        run("dpkg", "--fsys-tarfile", str(archive), output=unpacked)
+        # Debian has /lib and others as links; a package has them as directories.
+        run("tar", "-x", "--keep-directory-symlink", "-C", str(root), "-f", str(unpacked))
+        unpacked.unlink()
 
 
 def prepare(root: Path) -> None:
@@ -136,5 +135,5 @@ def prepare(root: Path) -> None:
 
 def copy(source: Path, target: Path) -> Path:
     """Copies a disk, which takes as much room as was written. Returns the copy."""
-    subprocess.run(["cp", "--sparse=always", source, target], check=True)
+    run("cp", "--sparse=always", str(source), str(target))
     return target

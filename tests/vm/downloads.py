@@ -39,8 +39,6 @@ class Missing(Exception):
 
 def need(*programs: str) -> None:
     """Makes sure that programs are installed."""
-    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
-    os.environ["PATH"] = path
     missing = [program for program in programs if not shutil.which(program)]
     if missing:
         packages = " ".join(sorted({PROGRAMS.get(program, program) for program in missing}))
@@ -217,17 +215,26 @@ def debian() -> tuple[str, str]:
     raise Missing("/etc/os-release: expected a Debian with sources for apt")
 
 
-def run(*command: str, directory: Path | None = None) -> str:
-    """Runs a command and returns what it prints. Its failure says why."""
+def run(*command: str, directory: Path | None = None, output: Path | None = None) -> str:
+    """Runs a command and returns what it prints, or writes that to a file.
+
+    Its failure says why.
+    """
     try:
-        done = subprocess.run(
-            command, cwd=directory, capture_output=True, text=True, timeout=SECONDS
-        )
+        with open(output or os.devnull, "wb") as file:
+            done = subprocess.run(
+                command,
+                cwd=directory,
+                stdout=file if output else subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=SECONDS,
+            )
     except subprocess.TimeoutExpired:
         raise Missing(f"{' '.join(command)}: not done after {SECONDS} s") from None
     if done.returncode != 0:
         raise Missing(f"{' '.join(command)}: failed: {done.stderr.strip()}")
-    return done.stdout
+    return done.stdout or ""
 
 
 def write(path: Path, text: str) -> None:

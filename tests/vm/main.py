@@ -49,6 +49,8 @@ def main() -> int:
     """Runs the parts. Returns the exit code."""
     arguments = parse()
     machine.end_with_this_process()
+    # The programs that make file systems are there, and a user may not have it.
+    os.environ["PATH"] = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
     options = Options(
         arguments.seed, arguments.cuts, arguments.life, os.environ.get("SKYHOOK_AGENT_SYNC")
     )

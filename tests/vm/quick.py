@@ -1,6 +1,6 @@
 """The part `quick`: an emulated machine boots, and the agent applies a package in it.
 
-Promises: less than two minutes after the binary is built. Shows that all that the other
+Promises: takes less than a minute after the binary is built. Shows that all that the other
 parts stand on works.
 """
 
