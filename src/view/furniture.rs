@@ -1,9 +1,9 @@
 //! What a view has of its own: devices, empty /run and /tmp, the agent's container, and the
 //! stand-ins.
 
-use std::fs::{self, File, Permissions};
-use std::io;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
@@ -140,7 +140,7 @@ pub(super) fn container(container: &Path, files: &Files) -> Result<(), Error> {
     make_dir(&tmp, 0o755)?;
     set_mode(&tmp, 0o1777)?;
     // As a runtime copies it for a pod of the host's network.
-    if let Ok(resolv_conf) = fs::read("/etc/resolv.conf") {
+    if let Some(resolv_conf) = read_without_trace(Path::new("/etc/resolv.conf")) {
         write(&container.join("etc/resolv.conf"), resolv_conf)?;
     }
     libraries(container)?;
@@ -238,6 +238,16 @@ pub(super) fn new_boot_id(file: &Path) -> Result<(), Error> {
     let source = "/proc/sys/kernel/random/uuid";
     let id = fs::read(source).map_err(|error| Error::io("read", source, error))?;
     write(file, id)
+}
+
+/// Reads a file of the machine, if it is there, and leaves the time of its last reading as it
+/// is, if this user may do that.
+fn read_without_trace(path: &Path) -> Option<Vec<u8>> {
+    let open = |flags| OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let mut content = Vec::new();
+    let mut file = open(libc::O_NOATIME).or_else(|_| open(0)).ok()?;
+    file.read_to_end(&mut content).ok()?;
+    Some(content)
 }
 
 /// Binds a file read-only at a path that is not there yet.

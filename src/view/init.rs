@@ -7,7 +7,7 @@
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -209,24 +209,18 @@ fn run(plan: &Plan<'_>, link: UnixStream) -> i32 {
     namespaces::reap_children_unseen();
     // Not in the session of a terminal.
     let _ = setsid();
-    let link = File::from(OwnedFd::from(link));
-    let linked = set_up(plan, &link).and_then(|()| {
-        let mut link = namespaces::close_all_but(link.try_clone()?)?;
-        writeln!(link, "{READY}")?;
-        Ok(link)
+    let mut link = File::from(OwnedFd::from(link));
+    let set_up = set_up(plan, &link).and_then(|()| {
+        namespaces::close_all_but(link.as_fd())?;
+        writeln!(link, "{READY}")
     });
-    match linked {
-        Ok(mut link) => {
-            // Until the end of the other process, by whatever.
-            while !matches!(link.read(&mut [0; 64]), Ok(0) | Err(_)) {}
-            libc::EXIT_SUCCESS
-        }
-        Err(error) => {
-            let mut link = &link;
-            let _ = writeln!(link, "cannot set up the view: {error}");
-            libc::EXIT_FAILURE
-        }
+    if let Err(error) = set_up {
+        let _ = writeln!(link, "cannot set up the view: {error}");
+        return libc::EXIT_FAILURE;
     }
+    // Until the end of the other process, by whatever.
+    while !matches!(link.read(&mut [0; 64]), Ok(0) | Err(_)) {}
+    libc::EXIT_SUCCESS
 }
 
 fn set_up(plan: &Plan<'_>, mut link: &File) -> io::Result<()> {
@@ -276,7 +270,8 @@ fn mount_proc(proc: &Path, plan: &Plan<'_>) -> io::Result<OwnedFd> {
     let none = None::<&str>;
     mount(Some("proc"), proc, Some("proc"), flags, none)
         .map_err(|error| named("mount /proc", error.into()))?;
-    let writable = clone_mount(&CString::new(proc.as_os_str().as_bytes())?)?;
+    let path = CString::new(proc.as_os_str().as_bytes())?;
+    let writable = clone_mount(&path, Mounts::This)?;
     // Before the user namespace is entered: the kernel goes by the user alone for many of
     // these, as /proc/sysrq-trigger, and root in the view is root.
     for entry in fs::read_dir(proc)? {

@@ -166,8 +166,9 @@ impl<'a> Laying<'a> {
         let stand_ins = open(&stand_ins, DIRECTORY, Mode::empty()).ok();
 
         // By their descriptors: a path might hold what has a meaning in these options.
-        let by_fd = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
-        let over = stand_ins.as_ref().map(|fd| by_fd(fd) + ":");
+        let over = stand_ins
+            .as_ref()
+            .map(|fd| format!("{}:", by_fd(fd).display()));
         // A renamed directory stays a copy, as it is in a user namespace: so what is in the
         // upper layer lies where it is in the view.
         let more = if self.places.in_user_namespace {
@@ -178,9 +179,9 @@ impl<'a> Laying<'a> {
         let options = format!(
             "lowerdir={}{},upperdir={},workdir={},{more}",
             over.unwrap_or_default(),
-            by_fd(&real),
-            by_fd(&upper),
-            by_fd(&work_fd),
+            by_fd(&real).display(),
+            by_fd(&upper).display(),
+            by_fd(&work_fd).display(),
         );
         let target = self.places.view.join(path);
         // A device in the root must not be opened.
@@ -197,7 +198,7 @@ impl<'a> Laying<'a> {
             path: path.to_owned(),
             upper,
             stand_ins,
-            real: unwritten(&real_path).unwrap_or(real),
+            real: unwritten(&real_path, Mounts::This).unwrap_or(real),
             work,
         });
         Ok(())
@@ -225,7 +226,10 @@ impl<'a> Laying<'a> {
         self.layers.has_skeleton = true;
         let real = self.places.root.join(path);
         let here = self.places.view.join(path);
-        let entries = fs::read_dir(&real).map_err(|error| Error::io("list", &real, error))?;
+        // With all that is mounted below it, which is not looked at: less is refused.
+        let unwritten = unwritten(&real, Mounts::AllBelow);
+        let looked_at = unwritten.as_ref().map_or(real.clone(), by_fd);
+        let entries = fs::read_dir(looked_at).map_err(|error| Error::io("list", &real, error))?;
         for entry in entries {
             let entry = entry.map_err(|error| Error::io("list", &real, error))?;
             let name = entry.file_name();
@@ -237,7 +241,7 @@ impl<'a> Laying<'a> {
             let kind = entry.file_type();
             let kind = kind.map_err(|error| Error::io("look at", &real, error))?;
             if kind.is_symlink() {
-                fs::read_link(&real)
+                fs::read_link(entry.path())
                     .and_then(|target| symlink(target, &here))
                     .map_err(|error| Error::io("copy the link", &real, error))?;
             } else if kind.is_dir() {
@@ -274,18 +278,23 @@ impl<'a> Laying<'a> {
 
 /// Opens a directory so that reading it does not even change the times of its files; `None`
 /// before Linux 5.12.
-fn unwritten(path: &Path) -> Option<OwnedFd> {
+fn unwritten(path: &Path, which: Mounts) -> Option<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes()).ok()?;
-    let copy = clone_mount(&path).ok()?;
-    make_read_only(copy.as_fd(), Mounts::This).ok()?;
+    let copy = clone_mount(&path, which).ok()?;
+    make_read_only(copy.as_fd(), which).ok()?;
     Some(copy)
+}
+
+/// A path to what is open, whatever its name is.
+fn by_fd(fd: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 
 /// Opens the directory `name` of the mount at `mount`, without what is mounted below it.
 pub(super) fn uncovered(mount: &Path, name: &str) -> Result<OwnedFd, Error> {
     let open = |path: &Path| -> io::Result<OwnedFd> {
         let path = CString::new(path.as_os_str().as_bytes())?;
-        let copy = clone_mount(&path)?;
+        let copy = clone_mount(&path, Mounts::This)?;
         Ok(openat(&copy, name, DIRECTORY, Mode::empty())?)
     };
     open(mount).map_err(|error| Error::io("open", mount.join(name), error))

@@ -1,7 +1,6 @@
 //! Mounts and namespaces: the calls that make a view of a root and put a process in it.
 
 use std::ffi::CStr;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
@@ -37,13 +36,16 @@ pub fn fork_into(namespaces: CloneFlags, work: impl FnOnce() -> i32) -> io::Resu
     u32::try_from(pid).map_err(|_| io::Error::last_os_error())
 }
 
-/// Makes a copy of the mount at `path`, without those below it (open_tree, Linux 5.2). The
-/// copy is attached nowhere.
+/// Makes a copy of the mount at `path` (open_tree, Linux 5.2). The copy is attached nowhere.
 ///
 /// # Errors
 /// The kernel's: EPERM, EINVAL if mounts below it must not be uncovered.
-pub fn clone_mount(path: &CStr) -> io::Result<OwnedFd> {
-    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
+pub fn clone_mount(path: &CStr, which: Mounts) -> io::Result<OwnedFd> {
+    let recursive = match which {
+        Mounts::This => 0,
+        Mounts::AllBelow => libc::AT_RECURSIVE.cast_unsigned(),
+    };
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | recursive;
     // SAFETY: `path` ends in NUL.
     let fd = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) };
     match RawFd::try_from(fd) {
@@ -128,13 +130,13 @@ pub fn hide_from_ptrace() {
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
 }
 
-/// Closes all descriptors but one, which is given back.
+/// Closes all descriptors but one. For a process that uses no other from then on, and closes
+/// none: not even by dropping its owner.
 ///
 /// # Errors
 /// ENOSYS before Linux 5.9.
-pub fn close_all_but(fd: File) -> io::Result<File> {
-    let raw = fd.as_raw_fd();
-    let kept = libc::c_uint::try_from(raw).unwrap_or_default();
+pub fn close_all_but(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let kept = libc::c_uint::try_from(fd.as_raw_fd()).unwrap_or_default();
     let close = |first: libc::c_uint, last: libc::c_uint| -> io::Result<()> {
         if first > last {
             return Ok(());
@@ -149,8 +151,7 @@ pub fn close_all_but(fd: File) -> io::Result<File> {
     if let Some(last) = kept.checked_sub(1) {
         close(0, last)?;
     }
-    close(kept.saturating_add(1), libc::c_uint::MAX)?;
-    Ok(fd)
+    close(kept.saturating_add(1), libc::c_uint::MAX)
 }
 
 /// Has the kernel reap the children of this process.

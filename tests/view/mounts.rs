@@ -1,0 +1,74 @@
+//! Roots with mounts below them.
+
+use std::process::Command;
+
+use super::stage::{Stage, assert_unchanged, makers, ran};
+use crate::support::{Skip, in_mount_namespace, is_root, or_skip, skip, wrapped};
+
+#[test]
+fn what_is_mounted_below_the_root_is_viewed_as_well() {
+    if !is_root() {
+        skip!(Skip::NotPossible(
+            "only root can mount something below a root"
+        ));
+    }
+    for maker in or_skip!(makers()) {
+        let stage = Stage::new(maker);
+        let prepare = "cd $0 && mkdir -p ../disk/dir fixed && echo disk >../disk/notes &&
+             ln -s nowhere home/link && chown -hR --reference=. ../disk fixed home";
+        let prepared = Command::new("sh")
+            .args(["-c", prepare])
+            .arg(stage.root())
+            .status();
+        assert!(prepared.unwrap().success());
+        let before = stage.checksum();
+        let script = "cat /home/user/notes /opt/notes /etc/config; ls -a /var/empty
+             echo new >/home/user/notes; echo new >/etc/new; rm /opt/notes /home/link
+             echo x >/opt/dir/x; touch /new; echo x >/fixed/config";
+        let view = stage.view_of(&stage.root(), &[script, "rm /new"]);
+        // Mounted by root, in a namespace in which the maker is then.
+        let mut view = wrapped(&stage.as_maker(), &view);
+        view.env_clear();
+        let mount = "cd \"$0\" && mount --bind ../disk opt && mount -t tmpfs none var/empty &&
+             touch var/empty/file && mount --bind etc fixed &&
+             mount -o remount,bind,ro fixed && exec \"$@\"";
+        let mut view = or_skip!(in_mount_namespace(mount, &stage.root(), &view));
+        let ran = ran(&view.output().unwrap());
+        let told = ran[0].text("stdout");
+        // The tmpfs is none of the root's files.
+        assert_eq!(
+            told, "notes\ndisk\na = 1\n.\n..\n",
+            "{maker:?} {}",
+            ran[0].0
+        );
+        let changes = [
+            "+ /etc/new",
+            "- /home/link",
+            "~ /home/user/notes content",
+            "+ /new",
+            "+ /opt/dir/x",
+            "- /opt/notes",
+        ];
+        assert_eq!(ran[0].scan(), changes, "{maker:?}");
+        assert_eq!(ran[1].scan(), ["- /new"], "{maker:?}");
+        assert_unchanged(&stage, &before);
+    }
+}
+
+#[test]
+fn the_machine_itself_can_be_viewed() {
+    for maker in or_skip!(makers()) {
+        let stage = Stage::new(maker);
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let script = "echo x >/opt/skyhook-agent-was-here; cat /opt/skyhook-agent-was-here";
+        let output = stage.view_of("/".as_ref(), &[script]).output().unwrap();
+        let ran = ran(&output);
+        assert_eq!(ran[0].stdout_of_success(), "x\n", "{}", ran[0].0);
+        assert_eq!(ran[0].scan(), ["+ /opt/skyhook-agent-was-here"]);
+        assert!(!std::path::Path::new("/opt/skyhook-agent-was-here").exists());
+        assert_eq!(
+            std::fs::read_to_string("/proc/self/mountinfo").unwrap(),
+            mounts
+        );
+    }
+}
