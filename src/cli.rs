@@ -6,6 +6,7 @@ mod logs;
 mod near_miss;
 mod new;
 mod operator;
+mod rehearse;
 mod run_step;
 mod status;
 mod validate;
@@ -38,6 +39,10 @@ pub enum Request {
     Logs(commands::logs::Options),
     /// Make a package to start from.
     New(commands::new::Options),
+    /// Live a package's life in a view of a root.
+    Rehearse(Box<commands::rehearse::Options>),
+    /// Run one stage of that life, as the agent of the view.
+    RehearseStage(commands::agent::Options),
     /// Become a step.
     ChrootExec {
         /// The file that names the command, as JSON.
@@ -85,6 +90,12 @@ pub fn parse_from(argv: impl IntoIterator<Item = OsString>) -> Result<Request, c
             control_file: control_file.into(),
             chroot_dir: chroot_dir.clone(),
         });
+    }
+    // This one is the rehearsal's.
+    if let [command, words @ ..] = &words[..]
+        && command == commands::rehearse::STAGE
+    {
+        return Ok(Request::RehearseStage(operator::read(words.to_vec())?));
     }
     expect_showable(&words)?;
     // Each container starts with a mode. For this form and the one above, clap would
@@ -180,6 +191,7 @@ fn read_with_clap(words: impl IntoIterator<Item = OsString>) -> Result<Request, 
         Command::Validate(args) => Request::Validate(args.into()),
         Command::Logs(args) => Request::Logs((*args).try_into()?),
         Command::New(args) => Request::New(args.into()),
+        Command::Rehearse(args) => Request::Rehearse(Box::new((*args).try_into()?)),
         Command::ChrootExec {
             control_file,
             chroot_dir,
@@ -278,6 +290,19 @@ enum Command {
         after_long_help = new::NOTES
     )]
     New(new::New),
+
+    /// Live a package's whole life, twice, in a view of this machine
+    ///
+    /// Runs the stages of a package in the operator's order, in a copy-on-write view
+    /// of a root. Says what they change, what a second pass changes, what uninstall
+    /// leaves behind, and what cannot be started anew after it was cut off. The root
+    /// is not changed.
+    #[command(
+        verbatim_doc_comment,
+        after_help = rehearse::SHORT_NOTES,
+        after_long_help = rehearse::NOTES
+    )]
+    Rehearse(Box<rehearse::Rehearse>),
 
     /// Internal: the agent starts each step with this command
     ///

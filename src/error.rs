@@ -57,6 +57,8 @@ pub enum Error {
         /// What is known of that agent.
         holder: String,
     },
+    /// A signal ended the command before it was done.
+    Cancelled,
     /// The reader of a command's answer wants no more of it, as `head` does.
     ReaderLeft,
     /// The system refused something.
@@ -135,6 +137,7 @@ impl fmt::Display for Error {
                     "package {package} is in use by {holder}: try again when that has ended"
                 )
             }
+            Error::Cancelled => f.write_str("cancelled by a signal"),
             Error::ReaderLeft => f.write_str("stdout has no reader any more"),
             Error::Signals(source) => write!(f, "cannot watch for signals: {source}"),
             Error::Io {

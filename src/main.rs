@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use anstream::ColorChoice;
 use skyhook_agent::cli::{self, Request};
 use skyhook_agent::commands::{
-    Outcome, Process, agent, banner, logs, new, run_step, status, validate,
+    Observer, Outcome, Process, agent, banner, logs, new, rehearse, run_step, status, validate,
 };
 use skyhook_agent::error::Error;
 use skyhook_agent::exec::{chroot_exec, tee};
@@ -47,11 +47,11 @@ fn main() -> ExitCode {
     };
     let mut console = Console::process();
     let code = match request {
-        Request::Agent(options) => run_agent(&options, &mut console),
+        Request::Agent(options) => run_agent(&options, None, &mut console),
         Request::RunStep(options) => {
             let outcome = Settings::from_process().and_then(|settings| {
                 let signals = Signals::of_process()?;
-                with_process(&settings, &signals, &mut console, |process| {
+                with_process(&settings, &signals, None, &mut console, |process| {
                     run_step::run(&options, process)
                 })
             });
@@ -87,6 +87,18 @@ fn main() -> ExitCode {
             let outcome = answer(options.color, |printer| new::run(&options, printer));
             code_of(outcome, &mut console)
         }
+        Request::Rehearse(options) => {
+            let outcome = Signals::of_process().and_then(|signals| {
+                answer(options.color, |printer| {
+                    rehearse::run(&options, &signals, printer)
+                })
+            });
+            code_of(outcome, &mut console)
+        }
+        Request::RehearseStage(options) => match rehearse::Channel::take() {
+            Ok(mut channel) => run_agent(&options, Some(&mut channel), &mut console),
+            Err(error) => code_of(Err(error), &mut console),
+        },
         Request::ChrootExec {
             control_file,
             chroot_dir,
@@ -118,7 +130,11 @@ fn answer(
 const WRONG_USAGE: u8 = 2;
 
 /// Runs the agent of a container, and leaves the reason if it fails (contract §12).
-fn run_agent(options: &agent::Options, console: &mut Console) -> u8 {
+fn run_agent(
+    options: &agent::Options,
+    observer: Option<&mut dyn Observer>,
+    console: &mut Console,
+) -> u8 {
     let agent = format!("skyhook-agent {}", cli::version());
     let settings = match Settings::from_process() {
         Ok(settings) => settings,
@@ -135,7 +151,7 @@ fn run_agent(options: &agent::Options, console: &mut Console) -> u8 {
     };
     let run = banner::name_of_run(options, &resource);
     console.introduce(&format!("{agent}: {run}"));
-    let outcome = with_process(&settings, &signals, console, |process| {
+    let outcome = with_process(&settings, &signals, observer, console, |process| {
         agent::run(options, &resource, process)
     });
     end_agent(&run, outcome, console)
@@ -186,6 +202,7 @@ fn code_of(outcome: Result<Outcome, Error>, console: &mut Console) -> u8 {
 fn with_process(
     settings: &Settings,
     signals: &Signals,
+    observer: Option<&mut dyn Observer>,
     console: &mut Console,
     command: impl FnOnce(&mut Process<'_>) -> Result<Outcome, Error>,
 ) -> Result<Outcome, Error> {
@@ -196,5 +213,7 @@ fn with_process(
         chroot_exec: Path::new(tee::SELF),
         own_root: &Root::open(Path::new("/"))?,
         console,
+        // The same for a shorter time.
+        observer: observer.map(|observer| observer as _),
     })
 }

@@ -81,6 +81,7 @@ impl World {
             chroot_exec: &fake_chroot_exec(),
             own_root: &self.container,
             console: &mut console,
+            observer: None,
         };
         let options = Options {
             task: Task::Steps(mode),

@@ -19,7 +19,7 @@ fn sample() -> (TempDir, Command) {
         .status();
     assert!(copied.unwrap().success());
     let config = dir.path().join("tune-node/config.json");
-    let without_pauses = fs::read_to_string(&config).unwrap().replace("0.4", "0");
+    let without_pauses = fs::read_to_string(&config).unwrap().replace("0.1", "0");
     fs::write(config, without_pauses).unwrap();
 
     let mut command = agent();

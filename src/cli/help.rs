@@ -8,6 +8,7 @@ skyhook-agent MODE [ROOT_MOUNT] COPY_DIR
        skyhook-agent status [OPTIONS] [PACKAGE]
        skyhook-agent logs [OPTIONS] [PACKAGE[@VERSION]] [STEP]
        skyhook-agent new [OPTIONS] NAME
+       skyhook-agent rehearse [OPTIONS] PATH
 
 The Skyhook operator uses the first two forms:
   MODE        apply, config, post-interrupt, upgrade or uninstall, or one of

@@ -176,6 +176,7 @@ impl Run<'_> {
             process.console.notice(&notice);
         }
 
+        let mut observer = process.observer.take();
         let mut runner = process.runner();
         let mut failed = Vec::new();
         for step in &steps {
@@ -189,15 +190,24 @@ impl Run<'_> {
                 runner.console().print(&line);
             }
             if let Decision::Skip(_) = decision {
+                if let Some(observer) = &mut observer {
+                    observer.skips(step)?;
+                }
                 continue;
             }
             // In a cancelled run it does not start, and that is said instead.
             if !runner.is_cancelled() {
                 let header = header_line(mode, &versioned);
                 runner.console().print(&header);
+                if let Some(observer) = &mut observer {
+                    observer.begins(step)?;
+                }
             }
             let lookup = |name: &str| self.settings.variable(name);
             let verdict = run_step(&versioned, context, lookup, &mut runner)?;
+            if let Some(observer) = &mut observer {
+                observer.ended(step, verdict)?;
+            }
             if verdict == Verdict::Cancelled {
                 return Ok(Outcome::Cancelled);
             }

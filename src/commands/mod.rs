@@ -25,12 +25,16 @@ pub mod interrupt;
 mod lock;
 pub mod logs;
 pub mod new;
+mod observer;
 mod options;
 pub mod reboot;
+pub mod rehearse;
 pub mod run_step;
 mod staging;
 pub mod status;
 pub mod validate;
+
+pub use observer::Observer;
 
 /// The end of a command that could be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +74,8 @@ pub struct Process<'a> {
     pub own_root: &'a Root,
     /// The process's stdout and stderr.
     pub console: &'a mut Console,
+    /// The one that follows the steps of the agent; there is none on a node.
+    pub observer: Option<&'a mut dyn Observer>,
 }
 
 impl Process<'_> {

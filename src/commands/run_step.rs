@@ -24,6 +24,7 @@ use crate::package::{Config, Mode};
 use crate::settings::Settings;
 use crate::system::capabilities::may_change_root;
 use configmaps::Configmaps;
+pub(super) use list::words;
 use package::{Steps, inside};
 use watch::Watch;
 

@@ -10,7 +10,8 @@ use time::PrimitiveDateTime;
 
 use super::Palette;
 use crate::reactor::Stream;
-use line::{Line, fit};
+use line::Line;
+pub(crate) use line::{clean, fit};
 
 /// The view of a run: a heading for each step, its lines with their times, its result.
 ///
@@ -251,7 +252,7 @@ impl View {
 }
 
 /// A time as a person says it: `0.2 s`, `12 s`, `3 min 5 s`, `1 h 2 min`.
-fn seconds(time: Duration) -> String {
+pub(crate) fn seconds(time: Duration) -> String {
     let whole = time.as_secs();
     match whole {
         0..10 => format!("{:.1} s", time.as_secs_f64()),

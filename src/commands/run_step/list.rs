@@ -40,7 +40,7 @@ pub(super) fn print<'e>(
 }
 
 /// Writes arguments as a shell reads them, each with a space before it.
-pub(super) fn words(arguments: &[String]) -> String {
+pub(in crate::commands) fn words(arguments: &[String]) -> String {
     arguments
         .iter()
         .map(|word| format!(" {}", quoted(word)))

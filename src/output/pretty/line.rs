@@ -82,7 +82,7 @@ fn cut(bytes: &[u8], len: usize) -> usize {
 
 /// Makes foreign bytes one line that a terminal may show: without the sequences that
 /// colour text or move the cursor, tabs as spaces, other control characters escaped.
-pub(super) fn clean(bytes: &[u8]) -> String {
+pub(crate) fn clean(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut cleaned = String::with_capacity(text.len());
     let mut column = 0;
@@ -119,7 +119,7 @@ fn columns(text: &str) -> usize {
 }
 
 /// The beginning of a text that takes at most `width` columns.
-pub(super) fn fit(text: &str, width: usize) -> Cow<'_, str> {
+pub(crate) fn fit(text: &str, width: usize) -> Cow<'_, str> {
     let mut column = 0;
     for (at, c) in text.char_indices() {
         column += c.width().unwrap_or_default();

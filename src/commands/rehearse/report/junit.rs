@@ -1,0 +1,132 @@
+//! The report for CI systems: a file in the form of JUnit.
+
+use std::fmt::Write;
+
+use super::findings::how;
+use super::{Report, Stage, StageOutcome};
+use crate::commands::rehearse::plan::Pass;
+use crate::text::{escape, is_unshowable};
+
+/// One test.
+struct Case {
+    class: String,
+    name: String,
+    seconds: f64,
+    failure: Option<Failure>,
+}
+
+struct Failure {
+    message: String,
+    text: String,
+}
+
+/// Makes the document.
+pub(in crate::commands::rehearse) fn document(report: &Report) -> String {
+    let mut cases: Vec<Case> = report.stages.iter().flat_map(of_stage).collect();
+    cases.extend(report.checks().into_iter().map(|check| Case {
+        class: "rehearse".to_owned(),
+        name: check.name.to_owned(),
+        seconds: 0.0,
+        failure: check.has_failed().then(|| Failure {
+            message: check.title.to_owned(),
+            text: check.found.join("\n"),
+        }),
+    }));
+    let failures = cases.iter().filter(|case| case.failure.is_some()).count();
+    let name = attribute(&format!("rehearse {} {}", report.package, report.version));
+    let (tests, seconds) = (cases.len(), report.seconds);
+    let mut xml = String::new();
+    // Writing to a String cannot fail.
+    let _ = writeln!(xml, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>");
+    let _ = writeln!(
+        xml,
+        "<testsuites name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" time=\"{seconds:.3}\">\n\
+         <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\" \
+         time=\"{seconds:.3}\">"
+    );
+    for case in &cases {
+        let (class, name) = (attribute(&case.class), attribute(&case.name));
+        let _ = write!(
+            xml,
+            "<testcase classname=\"{class}\" name=\"{name}\" time=\"{:.3}\"",
+            case.seconds
+        );
+        let _ = match &case.failure {
+            None => writeln!(xml, "/>"),
+            Some(Failure { message, text }) => writeln!(
+                xml,
+                "><failure message=\"{}\">{}</failure></testcase>",
+                attribute(message),
+                lines(text)
+            ),
+        };
+    }
+    xml.push_str("</testsuite>\n</testsuites>\n");
+    xml
+}
+
+/// The steps of a stage. One that was cut off is no test; its second start is.
+fn of_stage(stage: &Stage) -> Vec<Case> {
+    if stage.pass == Pass::Cut && !stage.has_failed() {
+        return Vec::new();
+    }
+    let class = format!("{}.{}", stage.pass.name(), stage.mode);
+    let failure = |message: String| Failure {
+        message,
+        text: stage.output.clone(),
+    };
+    let mut cases: Vec<Case> = stage
+        .steps
+        .iter()
+        .map(|step| Case {
+            class: class.clone(),
+            name: step.path.clone(),
+            seconds: step.seconds,
+            failure: how(step).filter(|_| step.outcome.is_failure()).map(failure),
+        })
+        .collect();
+    let is_told = cases.iter().any(|case| case.failure.is_some());
+    if cases.is_empty() || stage.has_failed() && !is_told {
+        cases.push(Case {
+            class,
+            name: stage.mode.name().to_owned(),
+            seconds: stage.seconds,
+            failure: stage.has_failed().then(|| {
+                failure(match stage.outcome {
+                    StageOutcome::OutOfTime => "out of time".to_owned(),
+                    _ => "failed".to_owned(),
+                })
+            }),
+        });
+    }
+    cases
+}
+
+/// Text in an attribute.
+fn attribute(text: &str) -> String {
+    marked_up(&escape(text))
+}
+
+/// Lines of text. XML has no way to say what may not be shown.
+fn lines(text: &str) -> String {
+    let lines = text.split('\n').map(attribute);
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn marked_up(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&apos;"),
+            // No characters of XML.
+            '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
+            c if is_unshowable(c) => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}

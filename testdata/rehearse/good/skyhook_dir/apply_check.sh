@@ -1,0 +1,2 @@
+#!/bin/sh
+grep -q '^limit = 65536$' /etc/rehearse-good.conf

@@ -1,0 +1,2 @@
+#!/bin/sh
+echo "boot $(cat /proc/sys/kernel/random/boot_id)"

@@ -1,0 +1,2 @@
+#!/bin/sh
+rm -f /etc/rehearse-good.conf /etc/rehearse-good.d

@@ -1,0 +1,2 @@
+#!/bin/sh
+[ ! -e /etc/rehearse-leaves/removed ]

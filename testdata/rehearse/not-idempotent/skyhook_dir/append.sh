@@ -1,0 +1,3 @@
+#!/bin/sh
+# Adds a line each time that it runs.
+echo 'one more' >> /etc/rehearse-appended

@@ -1,0 +1,2 @@
+#!/bin/sh
+grep -q 'one more' /etc/rehearse-appended

@@ -1,0 +1,2 @@
+#!/bin/sh
+echo 'the same each time' > /etc/rehearse-written

@@ -1,0 +1,2 @@
+#!/bin/sh
+echo 'version = 1' > /etc/rehearse-upgraded.conf
