@@ -4,16 +4,19 @@
 //!
 //!     view ROOT AGENT SCRIPT...
 //!
-//! AGENT is the binary of the agent. In the environment, VIEW_KEEP names a directory that
+//! In place of a script, `reboot!` gives the view another boot id, and `again!` ends it and
+//! makes another one. AGENT is the binary of the agent. In the environment, VIEW_KEEP names a directory that
 //! keeps the upper layers, VIEW_NETWORK shares the network, and VIEW_STAND_INS has the
 //! stand-ins, as NAME=EXIT with commas between.
 
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use skyhook_agent::error::Error;
 use skyhook_agent::view::{self, Change, Kind, Options, StandIn, View};
 
 fn main() {
@@ -32,43 +35,47 @@ fn main() {
         })
         .collect();
 
-    let start = Instant::now();
-    let view = view::enter().and_then(|()| {
-        View::make(&Options {
-            root: &root,
-            keep: keep.as_deref(),
-            network: env::var_os("VIEW_NETWORK").is_some(),
-            stand_ins: &stand_ins,
-            binary: &agent,
-        })
-    });
-    let mut view = match view {
-        Ok(view) => view,
-        Err(error) => {
-            eprintln!("{error}");
-            std::process::exit(1);
-        }
+    let options = Options {
+        root: &root,
+        keep: keep.as_deref(),
+        network: env::var_os("VIEW_NETWORK").is_some(),
+        stand_ins: &stand_ins,
+        binary: &agent,
     };
+    let start = Instant::now();
+    view::enter().unwrap_or_else(|error| fail(&error));
+    let mut view = View::make(&options).unwrap_or_else(|error| fail(&error));
     let seconds = start.elapsed().as_secs_f64();
     println!("{}", json!({"seconds": seconds, "gaps": view.gaps()}));
     for script in scripts {
-        if script == "reboot!" {
-            view.play_reboot().unwrap();
-        } else {
-            println!("{}", run(&mut view, &script));
+        match &*script {
+            "reboot!" => view.play_reboot().unwrap_or_else(|error| fail(&error)),
+            "again!" => {
+                drop(view);
+                view = View::make(&options).unwrap_or_else(|error| fail(&error));
+            }
+            script => {
+                let ran = run(&mut view, script).unwrap_or_else(|error| fail(&error));
+                println!("{ran}");
+            }
         }
     }
 }
 
-fn run(view: &mut View, script: &str) -> Value {
+fn fail(error: &Error) -> ! {
+    eprintln!("{error}");
+    std::process::exit(1)
+}
+
+fn run(view: &mut View, script: &str) -> Result<Value, Error> {
     // The way of the agent: it enters the root of the view, and becomes the step.
-    let control = view.root().parent().unwrap().join("tmp/control.json");
+    let control = view.root().with_file_name("tmp").join("control.json");
     let command = json!({
         "cmd": ["/bin/sh", "-c", script],
         "no_chmod": true,
         "copy_dir": "/",
     });
-    fs::write(&control, command.to_string()).unwrap();
+    fs::write(&control, command.to_string()).expect("the control file");
     let mut command = view.command();
     command
         .as_std()
@@ -77,28 +84,20 @@ fn run(view: &mut View, script: &str) -> Value {
             "PATH",
             "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         )
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped());
-    let output = command.spawn().and_then(|child| {
-        child
-            .wait_with_output()
-            .map_err(|error| skyhook_agent::error::Error::Lost {
-                program: "the script".to_owned(),
-                source: error,
-            })
-    });
-    let output = output.unwrap_or_else(|error| panic!("{error}"));
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let output = command.spawn()?.wait_with_output().expect("the output");
     let start = Instant::now();
-    let scan = view.scan().unwrap_or_else(|error| panic!("{error}"));
-    json!({
+    let scan = view.scan()?;
+    Ok(json!({
         "code": output.status.code(),
         "stdout": String::from_utf8_lossy(&output.stdout),
         "stderr": String::from_utf8_lossy(&output.stderr),
         "scan": changes(&scan),
         "scan_seconds": start.elapsed().as_secs_f64(),
-        "differences": changes(&view.differences().unwrap_or_else(|error| panic!("{error}"))),
-        "calls": view.calls().unwrap_or_else(|error| panic!("{error}")),
-    })
+        "differences": changes(&view.differences()?),
+        "calls": view.calls()?,
+    }))
 }
 
 /// As `+ /path`, `- /path`, or `~ /path` and what changed.
@@ -106,7 +105,7 @@ fn changes(changes: &[Change]) -> Vec<String> {
     changes
         .iter()
         .map(|change| {
-            let path = Path::new(&change.path).display();
+            let path = change.path.display();
             match change.kind {
                 Kind::Added => format!("+ {path}"),
                 Kind::Removed => format!("- {path}"),

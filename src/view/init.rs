@@ -237,7 +237,10 @@ fn set_up(plan: &Plan<'_>, mut link: &File) -> io::Result<()> {
         // Once more: root in the view may set up this one.
         kinds |= CloneFlags::CLONE_NEWNET;
     }
-    unshare(kinds)?;
+    unshare(kinds).map_err(|error| {
+        let what = "make a user namespace (sysctl user.max_user_namespaces)";
+        named(what, error.into())
+    })?;
     writeln!(link, "{NAMESPACES}")?;
     let mut go = [0; 3];
     link.read_exact(&mut go)?;

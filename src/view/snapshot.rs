@@ -23,7 +23,7 @@ use crate::system::sys;
 const MAX_DEPTH: usize = 256;
 
 /// A change within this time before a look may be followed by another one that gives the
-/// file the same times: the kernel's clock ticks at most every 10 ms.
+/// file the same times: the clock of the file system goes on every 10 ms at the least.
 const TICK: Duration = Duration::from_millis(20);
 
 /// What is at a path in a view, as far as it is not what the real root has there.
@@ -74,7 +74,7 @@ pub(super) fn take(
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut taking = Taking {
         before,
-        trusted_before: now.saturating_sub(TICK),
+        now,
         entries: Entries::new(),
         layer: None,
     };
@@ -91,7 +91,7 @@ pub(super) fn take(
 
 struct Taking<'a> {
     before: &'a Entries,
-    trusted_before: Duration,
+    now: Duration,
     entries: Entries,
     /// The overlay that is looked at; `None` for the skeleton.
     layer: Option<&'a Layer>,
@@ -191,7 +191,7 @@ impl Taking<'_> {
             stat.st_ctime.try_into().unwrap_or_default(),
             stat.st_ctime_nsec.try_into().unwrap_or_default(),
         );
-        if changed >= self.trusted_before {
+        if !is_settled(changed, self.now) {
             entry.stamp = None;
         }
         self.entries.insert(path.to_owned(), entry);
@@ -369,6 +369,11 @@ fn digest(file: OwnedFd) -> io::Result<[u8; 32]> {
     Ok(hash.finalize().into())
 }
 
+/// Tells if a file that is changed after a look at `now` has other times than it has now.
+fn is_settled(changed: Duration, now: Duration) -> bool {
+    changed + TICK < now
+}
+
 fn names(directory: &mut Dir) -> nix::Result<Vec<Vec<u8>>> {
     let mut names = Vec::new();
     for entry in directory.iter() {
@@ -378,4 +383,18 @@ fn names(directory: &mut Dir) -> nix::Result<Vec<Vec<u8>>> {
         }
     }
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_times_of_a_file_that_has_just_changed_tell_nothing() {
+        let now = Duration::from_secs(1_000_000);
+        assert!(is_settled(now - 2 * TICK, now));
+        assert!(!is_settled(now - TICK / 2, now));
+        // The clock has been set back.
+        assert!(!is_settled(now + TICK, now));
+    }
 }

@@ -57,17 +57,6 @@ fn what_is_written_with_the_same_bytes_or_only_copied_up_is_no_change() {
 }
 
 #[test]
-fn a_change_of_the_same_size_at_the_same_moment_is_seen() {
-    for maker in or_skip!(makers()) {
-        let stage = Stage::new(maker);
-        let ran = stage.run(&["echo 1 >/etc/new", "echo 2 >/etc/new", "echo 3 >/etc/new"]);
-        for ran in &ran[1..] {
-            assert_eq!(ran.scan(), ["~ /etc/new content"]);
-        }
-    }
-}
-
-#[test]
 fn a_directory_in_the_place_of_another_hides_what_that_had() {
     for maker in or_skip!(makers()) {
         let stage = Stage::new(maker);

@@ -78,6 +78,25 @@ fn what_outlives_its_script_ends_with_the_view() {
 }
 
 #[test]
+fn the_next_view_begins_anew() {
+    for maker in or_skip!(makers()) {
+        let stage = Stage::new(maker);
+        let word = seconds(maker, 420);
+        let first = format!("(setsid sleep {word} >/dev/null 2>&1 &); touch /etc/new /tmp/new");
+        let second = "echo /etc/new* /tmp/new* /proc/[0-9]*; touch /etc/other";
+        let ran = stage.run(&[&first, "again!", second, "again!", "echo /etc/other*"]);
+        assert_eq!(ran[0].scan(), ["+ /etc/new"]);
+        assert_eq!(
+            ran[1].stdout_of_success(),
+            "/etc/new* /tmp/new* /proc/1 /proc/2\n"
+        );
+        assert_eq!(ran[1].differences(), ["+ /etc/other"]);
+        assert_eq!(ran[2].stdout_of_success(), "/etc/other*\n");
+        assert_eq!(with_word(&word), [""; 0]);
+    }
+}
+
+#[test]
 fn what_cannot_be_viewed_is_named() {
     for maker in or_skip!(makers()) {
         let stage = Stage::new(maker);

@@ -1,6 +1,7 @@
 //! Scripts that try to get out of a view, or to change what is below it.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use super::stage::{Maker, Stage, assert_unchanged, makers};
 use crate::support::or_skip;
@@ -165,6 +166,37 @@ fn the_init_of_a_view_leads_nowhere() {
 }
 
 #[test]
+fn a_command_on_its_way_into_the_view_cannot_be_looked_into() {
+    // Until it executes, it has files of the process that made the view.
+    let watch = r#"cat >/tmp/watch.pl <<'END'
+        my %seen;
+        my $end = time + 60;
+        until (-e "/tmp/stop" or time > $end) {
+            opendir(my $proc, "/proc");
+            for my $process (grep { /^\d+$/ && $_ > 1 && $_ != $$ } readdir $proc) {
+                for my $link ("exe", "cwd", map { "fd/$_" } 3 .. 9) {
+                    my $to = readlink("/proc/$process/$link") // next;
+                    $seen{"$link -> $to"} = 1 if $to =~ m{/view$|^/sys/};
+                }
+            }
+        }
+        open(my $out, ">", "/tmp/seen");
+        print $out map { "$_\n" } sort(keys %seen), "done";
+END
+        (setsid perl /tmp/watch.pl >/dev/null 2>&1 &)"#;
+    let result = "touch /tmp/stop; for try in 1 2 3 4 5 6 7 8 9; do
+        test -s /tmp/seen && break; sleep 1; done; cat /tmp/seen";
+    for maker in or_skip!(makers()) {
+        let stage = Stage::new(maker);
+        let mut scripts = vec![watch];
+        scripts.extend(["true"; 60]);
+        scripts.push(result);
+        let ran = stage.run(&scripts);
+        assert_eq!(ran[61].stdout_of_success(), "done\n", "{maker:?}");
+    }
+}
+
+#[test]
 fn a_view_has_its_own_processes_and_its_init_lives_through_every_signal() {
     for maker in or_skip!(makers()) {
         let stage = Stage::new(maker);
@@ -179,12 +211,36 @@ fn a_view_has_its_own_processes_and_its_init_lives_through_every_signal() {
 }
 
 #[test]
-fn a_step_cannot_type_into_the_terminal_or_reach_its_devices() {
+fn a_step_cannot_type_into_the_terminal() {
+    for maker in or_skip!(makers()) {
+        let stage = Stage::new(maker);
+        let script = "( : >/dev/tty ) 2>/dev/null && echo opened; :";
+        let view = stage.view_of(&stage.root(), &[script]);
+        let words: Vec<String> = std::iter::once(view.get_program())
+            .chain(view.get_args())
+            .map(|word| format!("'{}'", word.to_str().unwrap()))
+            .collect();
+        // On a terminal of its own, which a shell can open.
+        let on_terminal = |command: &str| {
+            let mut words = stage.as_maker();
+            words.extend(["script", "--quiet", "--command", command, "/dev/null"]);
+            let mut script = Command::new(words[0]);
+            let output = script.args(&words[1..]).stdin(Stdio::null()).output();
+            String::from_utf8(output.unwrap().stdout).unwrap()
+        };
+        assert_eq!(on_terminal("echo terminal >/dev/tty").trim(), "terminal");
+        let said = on_terminal(&words.join(" "));
+        assert!(said.contains(r#""stdout":"""#), "{maker:?}: {said}");
+    }
+}
+
+#[test]
+fn the_devices_of_the_machine_keep_their_modes_and_times() {
+    // With the mode and times that they have: if this test fails, nothing is changed.
     let script = "
-        closed /dev/tty
         for device in null zero full random urandom tty; do
-            held chmod 600 /dev/$device
-            held touch /dev/$device
+            held touch -c -r /dev/$device /dev/$device
+            held chmod 666 /dev/$device
             held rm -f /dev/$device
         done
         held ls /dev/console /dev/kmsg /dev/mem
