@@ -2,15 +2,20 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
 use nix::sys::stat::Mode;
 
+use super::file::Found;
 use super::resolve::Resolver;
 use super::*;
+use crate::support::skip::{or_skip, try_out};
 
 /// A root with a file and links of every kind, and beside it what no path
 /// may reach; once for each way of resolving.
@@ -162,6 +167,20 @@ fn directories_are_created_and_names_taken_only_once() {
     }
 }
 
+#[test]
+fn to_ask_if_something_exists_opens_nothing() {
+    let (dir, roots) = roots();
+    let data = dir.path().join("root/data");
+    let opened = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
+    opened.add_watch(&data, AddWatchFlags::IN_OPEN).unwrap();
+    for root in roots {
+        assert!(root.exists(Path::new("/data/file")).unwrap());
+    }
+    assert_eq!(opened.read_events().unwrap_err(), Errno::EAGAIN);
+    fs::read(data.join("file")).unwrap();
+    assert!(!opened.read_events().unwrap().is_empty(), "the watch works");
+}
+
 /// To open a watchdog starts it. This fifo's opening would show.
 #[test]
 fn what_is_no_file_is_refused_without_being_opened() {
@@ -192,4 +211,68 @@ fn what_is_no_file_is_refused_without_being_opened() {
         .unwrap();
     let events = opened.read_events().unwrap();
     assert!(events.iter().any(is_of_the_fifo), "the watch works");
+}
+
+#[test]
+fn a_listing_has_all_directories_and_only_the_files_that_are_wanted() {
+    let (dir, roots) = roots();
+    fs::write(dir.path().join("root/data/other"), "").unwrap();
+    for root in roots {
+        let data = root.open_dir(Path::new("/data")).unwrap();
+        let listed = data.list(|name| name == "file").unwrap();
+        assert_eq!(listed.files, ["file"]);
+        assert_eq!(listed.dirs, ["logs"]);
+    }
+}
+
+/// Without /proc a file is opened again by its name: as what was found, and as it was
+/// asked for.
+#[test]
+fn a_file_is_opened_without_proc_only_if_it_is_the_one_that_was_found() {
+    const TEST: &str =
+        "host::tests::a_file_is_opened_without_proc_only_if_it_is_the_one_that_was_found";
+    let (dir, roots) = roots();
+    if fs::exists("/proc/self").unwrap() {
+        let without_proc = |program: &std::ffi::OsStr| {
+            let mut command = Command::new("unshare");
+            command.args([
+                "-m",
+                "sh",
+                "-ec",
+                "mount -t tmpfs none /proc; exec \"$@\"",
+                "sh",
+            ]);
+            command.arg(program);
+            command
+        };
+        or_skip!(try_out(
+            &mut without_proc(OsStr::new("true")),
+            "this user may not mount"
+        ));
+        let again = std::env::current_exe().unwrap();
+        let output = without_proc(again.as_os_str())
+            .args([TEST, "--exact"])
+            .output()
+            .unwrap();
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        assert!(stdout.contains("1 passed"), "{output:?}");
+        return;
+    }
+    let path = |name: &str| dir.path().join("root/data").join(name);
+    symlink("file", path("link")).unwrap();
+    for root in roots {
+        assert_eq!(root.read(Path::new("/data/file")).unwrap(), b"inside");
+        assert_eq!(root.read(Path::new("/to-file")).unwrap(), b"inside");
+        let data = root.open_dir(Path::new("/data")).unwrap();
+        let file = OsStr::new("file");
+        let found = Found::in_dir(&data, file).unwrap();
+        let mut opened = found.open_in(&data, file, OFlag::O_RDWR).unwrap();
+        opened.write_all(b"inside").unwrap();
+        let link = found.open_in(&data, OsStr::new("link"), OFlag::O_RDONLY);
+        assert_eq!(link.unwrap_err().raw_os_error(), Some(Errno::ELOOP as i32));
+        fs::write(path("new"), "inside").unwrap();
+        fs::rename(path("new"), path("file")).unwrap();
+        let error = found.open_in(&data, file, OFlag::O_RDONLY).unwrap_err();
+        assert_eq!(error.to_string(), "another file has its name now");
+    }
 }
