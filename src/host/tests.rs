@@ -168,13 +168,14 @@ fn directories_are_created_and_names_taken_only_once() {
 }
 
 #[test]
-fn to_ask_if_something_exists_opens_nothing() {
+fn to_ask_what_there_is_opens_nothing() {
     let (dir, roots) = roots();
     let data = dir.path().join("root/data");
     let opened = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
     opened.add_watch(&data, AddWatchFlags::IN_OPEN).unwrap();
     for root in roots {
         assert!(root.exists(Path::new("/data/file")).unwrap());
+        assert!(root.follow(Path::new("/to-file")).unwrap().is_some());
     }
     assert_eq!(opened.read_events().unwrap_err(), Errno::EAGAIN);
     fs::read(data.join("file")).unwrap();

@@ -74,12 +74,27 @@ fn the_root_is_on_the_mount_with_the_longest_path_and_of_those_on_the_last() {
     assert_eq!(chosen(NODE, "/root/usr/local"), []);
 }
 
+/// Their files have other device numbers than the mount, each subvolume its own.
+#[test]
+fn file_systems_with_several_device_numbers_are_known() {
+    let mount = |file_system: &str| {
+        let text = format!("35 30 8:1 / /root/disk rw - {file_system} /dev/sdb rw");
+        let mut mounts = Mounts::new(Path::new("/root"));
+        mounts.add(text.as_bytes());
+        mounts.chosen().remove(0)
+    };
+    for (file_system, has_one) in [("ext4", true), ("btrfs", false), ("bcachefs", false)] {
+        assert_eq!(mount(file_system).has_one_device, has_one, "{file_system}");
+    }
+}
+
 #[test]
 fn escapes_are_undone_and_only_those() {
     for (field, path) in [
         (&br"/a\040b\011c\134d"[..], "/a b\tc\\d"),
         (br"/a\04", r"/a\04"),
         (br"\999", r"\999"),
+        (br"/disk040", "/disk040"),
         (b"/plain", "/plain"),
     ] {
         assert_eq!(unescape(field), path.as_bytes());

@@ -72,6 +72,29 @@ fn a_file_that_is_there_unexpectedly_is_replaced() {
 }
 
 #[test]
+fn a_name_that_is_taken_is_followed_by_others_but_not_for_ever() {
+    let tried = std::cell::RefCell::new(Vec::new());
+    let taken_for = |times: usize| {
+        tried.borrow_mut().clear();
+        let made = make(|name| {
+            tried.borrow_mut().push(name.to_owned());
+            match tried.borrow().len() > times {
+                true => Ok(()),
+                false => Err(io::ErrorKind::AlreadyExists.into()),
+            }
+        });
+        made.map(|(name, ())| name)
+    };
+    let made = taken_for(3).unwrap();
+    let mut names = tried.take();
+    assert_eq!((names.len(), names.last()), (4, Some(&made)));
+    names.dedup();
+    assert_eq!(names.len(), 4, "{names:?}");
+    let error = taken_for(usize::MAX).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+}
+
+#[test]
 fn only_names_that_the_agent_makes_are_temporary() {
     let (made, ()) = make(|_| Ok(())).unwrap();
     assert!(is_temporary(&made));

@@ -112,6 +112,41 @@ fn a_resolver_that_cannot_be_written_is_named() {
     }
 }
 
+#[test]
+fn a_cancelled_copy_leaves_no_half_file_that_is_a_mount() {
+    const TEST: &str = "file::a_cancelled_copy_leaves_no_half_file_that_is_a_mount";
+    // More than is copied between two questions.
+    const LEN: u64 = 17 * 1024 * 1024;
+    let Some(root) = root_given() else {
+        or_skip!(try_out(
+            Command::new("unshare").args(["-m", "true"]),
+            "this user may not mount"
+        ));
+        for host in fixtures() {
+            let source = host.write("pkg/root_dir/etc/large", "");
+            fs::write(&source, vec![b'n'; LEN as usize]).unwrap();
+            host.write("etc/large", "");
+            host.write("mounted", "old");
+            run_again(
+                TEST,
+                &["unshare", "-m"],
+                "mount --bind mounted etc/large",
+                &host,
+            );
+            assert!(fs::read(host.path("mounted")).unwrap() == fs::read(source).unwrap());
+        }
+        return;
+    };
+    // Before the file, and twice while a new one is written, which cannot get the name.
+    let asked = std::cell::Cell::new(0);
+    let copying = Copying {
+        cancelled: &|| asked.replace(asked.get() + 1) >= 3,
+        durable: true,
+    };
+    let (source, to) = (Path::new("/pkg/root_dir"), Path::new("/"));
+    copy_tree(&root, source, &root, to, &copying).unwrap();
+}
+
 /// The disk of a file that is a mount has less room than the new content takes.
 #[test]
 fn a_file_that_is_a_mount_keeps_its_content_if_the_disk_is_full() {

@@ -125,6 +125,30 @@ fn what_is_the_same_already_is_left_alone() {
 }
 
 #[test]
+fn the_same_is_left_alone_if_a_copy_would_have_its_owner() {
+    if !is_root() {
+        skip!(NEEDS_ROOT);
+    }
+    for (owner, mode, stays) in [
+        (12345, 0o755, true),
+        (0, 0o777, true),
+        (12345, 0o777, false),
+    ] {
+        for host in fixtures() {
+            for place in ["etc/file", "pkg/root_dir/etc/file"] {
+                set_mode(host.write(place, "same"), 0o644);
+            }
+            set_mode(host.path("etc"), mode);
+            let file = host.path("etc/file");
+            chown(&file, Some(owner), None).unwrap();
+            let before = identity(&file);
+            host.overlay().unwrap();
+            assert_eq!(identity(&file) == before, stays, "{owner} {mode:o}");
+        }
+    }
+}
+
+#[test]
 fn whatever_differs_is_replaced() {
     let long = "x".repeat(200_000);
     let differs_at_the_end = format!("{}y", &long[1..]);
@@ -248,7 +272,10 @@ fn a_capability_that_the_package_does_not_have_goes() {
     }
     for host in fixtures() {
         for place in ["bin/tool", "pkg/root_dir/bin/tool"] {
-            set_mode(host.write(place, "tool"), 0o755);
+            let file = host.write(place, "tool");
+            set_mode(&file, 0o755);
+            // An attribute that both have is no capability.
+            assert!(set(&file, c"trusted.of-the-package", b"value"));
         }
         assert!(set(
             &host.path("bin/tool"),
@@ -293,6 +320,82 @@ fn an_attribute_that_this_user_may_not_set_is_named_and_no_error() {
     assert!(notice.starts_with(start), "{notice}");
     let end = ": not permitted to this user; 2 files have lost some";
     assert!(notice.ends_with(end), "{notice}");
+}
+
+fn can_trace() -> Result<(), Skip> {
+    try_out(
+        Command::new("strace").args(["-o", "/dev/null", "true"]),
+        "this user may not trace",
+    )
+}
+
+/// Runs a test again, under strace that does this to its calls.
+fn run_again_injecting(test: &str, inject: &str, shell: &str, host: &Fixture) {
+    let inject = format!("inject={inject}");
+    let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject];
+    run_again(test, &strace, shell, host);
+}
+
+#[test]
+fn a_file_system_without_attributes_is_no_error_and_a_failure_is_one() {
+    const TEST: &str =
+        "replaced::a_file_system_without_attributes_is_no_error_and_a_failure_is_one";
+    let Some(root) = root_given() else {
+        or_skip!(can_trace());
+        for (call, error, copies) in [
+            ("fsetxattr", "EOPNOTSUPP", true),
+            ("flistxattr", "EOPNOTSUPP", true),
+            ("fsetxattr", "ENOSPC", false),
+            ("flistxattr", "EIO", false),
+        ] {
+            for host in fixtures() {
+                let source = host.write("pkg/root_dir/file", "new");
+                if !set(&source, c"user.of-the-package", b"value") {
+                    skip!(Skip::NotPossible("no extended attributes here"));
+                }
+                let inject = format!("{call}:error={error}");
+                run_again_injecting(TEST, &inject, &format!("export COPIES={copies}"), &host);
+                assert_eq!(host.path("file").exists(), copies, "{call} {error}");
+            }
+        }
+        return;
+    };
+    let copied = lay(&root, Path::new("/pkg/root_dir"), &root, Path::new("/"));
+    if std::env::var("COPIES").unwrap() == "true" {
+        assert_eq!(copied.unwrap(), Copied::Whole { notice: None });
+    } else {
+        copied.unwrap_err();
+    }
+}
+
+#[test]
+fn a_file_without_an_attribute_of_its_source_is_replaced() {
+    for host in fixtures() {
+        let source = host.write("pkg/root_dir/file", "same");
+        if !set(&source, c"user.of-the-package", b"value") {
+            skip!(Skip::NotPossible("no extended attributes here"));
+        }
+        let file = host.write("file", "same");
+        host.overlay().unwrap();
+        assert_eq!(get(&file, c"user.of-the-package").unwrap(), b"value");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_get_its_name_later_is_written_under_a_temporary_one() {
+    const TEST: &str =
+        "replaced::a_file_that_cannot_get_its_name_later_is_written_under_a_temporary_one";
+    let Some(root) = root_given() else {
+        or_skip!(can_trace());
+        for host in fixtures() {
+            host.write("pkg/root_dir/file", "new");
+            run_again_injecting(TEST, "linkat:error=EXDEV", ":", &host);
+            assert_eq!(read(host.path("file")), "new");
+            assert_eq!(names(host.path("")), ["file", "pkg"]);
+        }
+        return;
+    };
+    lay(&root, Path::new("/pkg/root_dir"), &root, Path::new("/")).unwrap();
 }
 
 #[test]
@@ -346,6 +449,18 @@ fn a_cancelled_copy_stops_at_the_next_file_and_inside_a_large_one() {
         host.overlay().unwrap();
         assert_eq!(names(host.path("etc")), ["a", "b", "c"]);
     }
+}
+
+#[test]
+fn an_error_of_a_copy_stays_one_if_the_run_is_cancelled() {
+    let copying = |cancelled| Copying {
+        cancelled,
+        durable: true,
+    };
+    let [full, cancelled] = [Errno::ENOSPC, Errno::ECANCELED].map(io::Error::from);
+    assert!(is_cancelled(&cancelled, &copying(&|| true)));
+    assert!(!is_cancelled(&full, &copying(&|| true)));
+    assert!(!is_cancelled(&cancelled, &copying(&|| false)));
 }
 
 #[test]

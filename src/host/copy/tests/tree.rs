@@ -236,6 +236,15 @@ fn no_directory_and_no_file_leads_out_of_the_root() {
 }
 
 #[test]
+fn a_directory_that_has_become_a_link_is_not_entered() {
+    let [host, _] = fixtures();
+    host.link(host.outside(), "link");
+    let root = host.root.open_dir(Path::new("/")).unwrap();
+    let error = inner_dir(&root, OsStr::new("link")).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::NotADirectory);
+}
+
+#[test]
 fn a_link_swapped_in_during_a_copy_does_not_lead_out_of_the_root() {
     for host in fixtures() {
         for n in 0..20 {
