@@ -258,6 +258,18 @@ fn the_state_directories_of_the_operator_are_found_each_with_its_logs() {
             "/var/lib/skyhook/two tuning 4",
         ]
     );
+    let roots = document["state_roots"].as_array().unwrap().iter();
+    let roots: Vec<_> = roots
+        .map(|root| ["path", "log_dir"].map(|key| root[key].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        roots,
+        [
+            ["/etc/skyhook", "/var/log/skyhook"],
+            ["/var/lib/skyhook/one", "/var/log/skyhook/one"],
+            ["/var/lib/skyhook/two", "/var/log/skyhook/two"],
+        ]
+    );
 }
 
 #[test]

@@ -314,8 +314,10 @@ fn what_is_not_the_agent_s_is_told() {
     for (path, problem) in [
         ("flags/bogus_ALL_CHECKED", "expected the mark of a mode"),
         ("flags/note", "the agent has no such flag"),
+        ("flags/pkg/1.0.0/note.new", "this is no flag of a step"),
         ("history/note", "this is no history"),
         ("interrupts/flags/a_b", "expected a directory named"),
+        ("interrupts/flags/a_pkg_2", "expected a directory named"),
         (
             "interrupts/flags/a_pkg_1/note",
             "this is no flag of an interrupt",
@@ -389,6 +391,18 @@ fn a_state_directory_that_cannot_be_opened_is_told() {
     let output = status(&node, &[]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert_says(&stdout(&output), &["/var/lib/skyhook/one: cannot list it"]);
+}
+
+#[test]
+fn a_directory_with_the_agent_s_own_name_is_no_package() {
+    let node = node();
+    for dir in ["etc/skyhook/flags", "var/log/skyhook"] {
+        fs::create_dir_all(node.path(&format!("{dir}/.skyhook-agent-x/1.0.0"))).unwrap();
+    }
+    let own = "/etc/skyhook/flags/.skyhook-agent-x";
+    let document = assert_problems(&node, &[(own, "the agent has no such flag")]);
+    let packages = document["packages"].as_array().unwrap();
+    assert!(packages.iter().all(|package| package["name"] == "pkg"));
 }
 
 #[test]

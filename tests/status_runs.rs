@@ -107,6 +107,53 @@ fn the_lock_of_a_killed_run_is_left_over_and_no_run() {
     }
 }
 
+/// Until a run has written its own note, its lock file has that of an earlier one.
+#[test]
+fn the_note_of_an_earlier_holder_is_not_the_run_s() {
+    let node = Node::new().step("a.sh", WAITS);
+    let mut run = Running::start(&mut node.run("apply"));
+    run.wait_for_line("ready");
+    let lock = "state/.skyhook-agent-pkg.run";
+    let earlier = node.text(lock).replace(&format!(" {} ", run.pid()), " 1 ");
+    write(&node, lock, earlier);
+    let under_way = package(&node)["running"].clone();
+    if sees_locks() {
+        assert_eq!(under_way["pid"], run.pid().as_raw(), "{under_way}");
+        assert_eq!(under_way["task"], Value::Null);
+        assert_eq!(under_way["since"], Value::Null);
+    }
+    run.send("word");
+    assert_eq!(run.finish().status.code(), Some(0));
+}
+
+#[test]
+fn what_a_run_under_way_is_writing_is_no_leftover() {
+    let node = Node::new().step("a.sh", WAITS);
+    let backup = "state/history/pkg.json.backup";
+    write(&node, backup, "");
+    let new = [
+        "state/flags/pkg/1.2.3/.skyhook-agent-x.new",
+        "state/history/.skyhook-agent-pkg.new",
+    ];
+    let mut run = Running::start(&mut node.run("apply"));
+    run.wait_for_line("ready");
+    let backup = node.path(backup).to_str().unwrap().to_owned();
+    let leftovers = || package(&node)["leftovers"].clone();
+    for path in new {
+        write(&node, path, "");
+    }
+    assert_eq!(leftovers(), json!([backup]));
+    run.send("word");
+    assert_eq!(run.finish().status.code(), Some(0));
+    for path in new {
+        write(&node, path, "");
+        if sees_locks() {
+            let path = node.path(path).to_str().unwrap().to_owned();
+            assert_says(&leftovers().to_string(), &[&path]);
+        }
+    }
+}
+
 /// A process may have the number that a note has, and be another.
 #[test]
 fn a_note_that_names_a_live_process_is_no_run() {
