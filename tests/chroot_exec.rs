@@ -275,6 +275,16 @@ fn a_missing_interpreter_is_not_taken_for_a_missing_program() {
 }
 
 #[test]
+fn a_missing_program_is_not_taken_for_a_missing_interpreter() {
+    for program in ["/no/such/program", "no/such/program", "no-such-program"] {
+        let child = ChrootExec::new(&[program]).with("no_chmod", true);
+        let line = child.refusal(child.command());
+        assert_says(&line, &[program, "No such file"]);
+        assert!(!line.contains("interpreter"), "{line}");
+    }
+}
+
+#[test]
 fn a_directory_cannot_be_the_program() {
     for no_chmod in [false, true] {
         let child = ChrootExec::new(&[]).with("no_chmod", no_chmod);

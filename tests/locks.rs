@@ -4,7 +4,7 @@ mod support;
 
 use std::fs::{self, File, Permissions};
 use std::ops::ControlFlow;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -19,8 +19,8 @@ use skyhook_agent::state::{Layout, Lock};
 use skyhook_agent::system::cancel::Cancellation;
 use support::running::wait_until;
 use support::{
-    LEAVES_A_MARK, Node, Running, TestClock, WAITS, after_banner, assert_says, assert_succeeds,
-    files, interrupt_data, names, stderr, stdout,
+    LEAVES_A_MARK, Node, Running, Skip, TestClock, WAITS, after_banner, assert_says,
+    assert_succeeds, files, interrupt_data, is_root, names, skip, stderr, stdout,
 };
 
 /// The lock that each run of `pkg` takes first.
@@ -255,6 +255,18 @@ fn a_lock_file_that_others_can_open_is_replaced() {
         assert_succeeds(&node.run("apply").output().unwrap());
         assert_eq!(names(&node.path("state")), ["flags"]);
     }
+}
+
+#[test]
+fn a_lock_file_of_another_user_is_replaced() {
+    if !is_root() {
+        skip!(Skip::NotPossible("only root can give a file away"));
+    }
+    let node = Node::one_step();
+    let _held = hold(&node, RUN);
+    chown(node.path(RUN), Some(12345), None).unwrap();
+    assert_succeeds(&node.run("apply").output().unwrap());
+    assert_eq!(names(&node.path("state")), ["flags"]);
 }
 
 #[test]
