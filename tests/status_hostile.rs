@@ -105,6 +105,10 @@ fn a_flag_that_is_no_file_is_told_and_not_opened() {
     symlink("/no/such", at("nowhere")).unwrap();
     fs::write(at("torn"), "last_run: 20").unwrap();
     fs::write(at("always"), "last_run: x\nstep_always_runs: yes").unwrap();
+    for (step, time) in [("early", ""), ("late", &"2".repeat(41))] {
+        let content = format!("last_run: {time}\nstep_always_runs: True");
+        fs::write(at(step), content).unwrap();
+    }
     File::create(at("large")).unwrap().set_len(1 << 40).unwrap();
     symlink("/", node.path(&format!("{dir}/root")[1..])).unwrap();
     symlink("loop", node.path(&format!("{dir}/loop")[1..])).unwrap();
@@ -120,6 +124,8 @@ fn a_flag_that_is_no_file_is_told_and_not_opened() {
             (&path("nowhere"), "this link leads nowhere"),
             (&path("torn"), "expected the flag to say last_run and"),
             (&path("always"), "expected the flag to say last_run and"),
+            (&path("early"), "expected the flag to say last_run and"),
+            (&path("late"), "expected the flag to say last_run and"),
             (&path("large"), "expected at most 4096 bytes"),
             (&format!("{dir}/root"), no_flag),
             (&format!("{dir}/loop"), no_flag),
@@ -136,8 +142,8 @@ fn a_flag_that_is_no_file_is_told_and_not_opened() {
         .iter()
         .map(|step| step["path"].as_str().unwrap())
         .collect();
-    assert_eq!(paths, ["always", "fifo", "large", "torn"]);
-    assert_eq!(steps[1]["last_run"], Value::Null);
+    assert_eq!(paths, ["always", "early", "fifo", "large", "late", "torn"]);
+    assert_eq!(steps[2]["last_run"], Value::Null);
 }
 
 /// Also if an absolute one would lead to a file outside.

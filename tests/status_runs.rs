@@ -4,13 +4,19 @@ mod support;
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::process::Command;
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
 use serde_json::{Value, json};
 use support::node::{OTHER_BOOT, RESOURCE_ID, boot_id};
+use support::skip::try_out;
 use support::status::{FLAG, json_of, package, snapshot, status, write};
-use support::{Node, Running, WAITS, assert_says, stdout_of_success};
+use support::{
+    Node, Running, WAITS, agent, assert_says, assert_succeeds, in_mount_namespace, or_skip,
+    stdout_of_success, wrapped,
+};
 
 #[test]
 fn a_reboot_is_pending_only_in_the_boot_in_which_it_was_asked_for() {
@@ -152,6 +158,81 @@ fn what_a_run_under_way_is_writing_is_no_leftover() {
             assert_says(&leftovers().to_string(), &[&path]);
         }
     }
+}
+
+/// There the lock's device is not the file's, and a lock of another file may be meant.
+#[test]
+fn on_an_overlay_a_run_is_shown_only_if_its_note_has_the_number_of_the_holder() {
+    let node = Node::new();
+    let path = |name: &str| node.path(name).to_str().unwrap().to_owned();
+    let agent = agent();
+    let script = format!(
+        "#!/bin/sh\n\
+        look() {{ {agent} status --state-dir {state} --log-dir {log} --output json; }}\n\
+        echo $PPID > {pid}\n\
+        look > {agrees}\n\
+        for lock in {state}/.skyhook-agent-*; do\n\
+            note=$(sed \"s/ $PPID / 1 /\" $lock); echo \"$note\" > $lock\n\
+        done\n\
+        look > {differs}\n",
+        agent = agent.get_program().to_str().unwrap(),
+        state = path("state"),
+        log = path("log"),
+        pid = path("pid"),
+        agrees = path("agrees"),
+        differs = path("differs"),
+    );
+    let node = node.step("a.sh", &script);
+    let overlay = "cd \"$0\" && mkdir -p low up work state && mount -t tmpfs none low && \
+        mount -t overlay -o lowerdir=low,upperdir=up,workdir=work,xino=off none state && \
+        exec \"$@\"";
+    let on_an_overlay = |command: &Command| in_mount_namespace(overlay, node.dir.path(), command);
+    or_skip!(try_out(
+        &mut or_skip!(on_an_overlay(&Command::new("true"))),
+        "no overlay can be mounted here"
+    ));
+    let output = on_an_overlay(&node.run("apply")).unwrap().output().unwrap();
+    assert_succeeds(&output);
+    if !sees_locks() {
+        return;
+    }
+    let package = |name: &str| {
+        let document: Value = serde_json::from_str(&node.text(name)).unwrap();
+        document["packages"][0].clone()
+    };
+    let agrees = package("agrees");
+    let pid = agrees["running"]["pid"].to_string();
+    assert_eq!(pid, node.text("pid").trim(), "{agrees}");
+    let differs = package("differs");
+    assert_eq!(differs["running"], Value::Null, "{differs}");
+    assert_eq!(differs["may_run"], true, "{differs}");
+}
+
+#[test]
+fn what_is_no_file_in_a_lock_s_place_is_no_run_and_is_not_opened() {
+    let node = Node::new();
+    fs::create_dir(node.path("state")).unwrap();
+    let lock = node.path("state/.skyhook-agent-pkg.run");
+    nix::unistd::mkfifo(&lock, Mode::S_IRWXU).unwrap();
+    let mut command = wrapped(&["timeout", "60"], &status(&node, &[]));
+    assert_eq!(command.output().unwrap().status.code(), Some(0));
+    assert_eq!(package(&node)["running"], Value::Null);
+}
+
+/// In names of files the hash of a long name takes its place.
+#[test]
+fn what_is_no_lock_s_name_and_a_hash_are_no_package_s() {
+    let node = Node::new();
+    write(&node, "state/.skyhook-agent-pkg.note", "");
+    write(&node, "state/.skyhook-agent-.run", "");
+    let hash = "0123456789abcdef".repeat(4);
+    write(&node, &format!("state/.skyhook-agent-{hash}.run"), "");
+    let new = format!("state/history/.skyhook-agent-{hash}.new");
+    write(&node, &new, "");
+    let document = json_of(status(&node, &[]));
+    assert_eq!(document["packages"], json!([]));
+    let leftover = node.path(&new).to_str().unwrap().to_owned();
+    assert_eq!(document["state_roots"][0]["leftovers"], json!([leftover]));
 }
 
 /// A process may have the number that a note has, and be another.
