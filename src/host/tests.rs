@@ -168,6 +168,22 @@ fn directories_are_created_and_names_taken_only_once() {
 }
 
 #[test]
+fn as_many_links_as_in_the_kernel_are_followed() {
+    let (dir, roots) = roots();
+    let path = |i: u32| dir.path().join(format!("root/{i}"));
+    symlink("data", path(1)).unwrap();
+    for i in 2..=MAX_SYMLINKS + 1 {
+        symlink((i - 1).to_string(), path(i)).unwrap();
+    }
+    for root in roots {
+        let read = |i: u32| root.read(Path::new(&format!("{i}/file")));
+        assert_eq!(read(MAX_SYMLINKS).unwrap(), b"inside");
+        let error = read(MAX_SYMLINKS + 1).unwrap_err().to_string();
+        assert!(error.contains("symbolic links"), "{error}");
+    }
+}
+
+#[test]
 fn to_ask_what_there_is_opens_nothing() {
     let (dir, roots) = roots();
     let data = dir.path().join("root/data");
@@ -223,6 +239,23 @@ fn a_listing_has_all_directories_and_only_the_files_that_are_wanted() {
         let listed = data.list(|name| name == "file").unwrap();
         assert_eq!(listed.files, ["file"]);
         assert_eq!(listed.dirs, ["logs"]);
+    }
+}
+
+#[test]
+fn what_is_no_directory_is_not_listed_and_a_missing_one_is_empty() {
+    let (_dir, roots) = roots();
+    for root in roots {
+        let file = Path::new("/data/file");
+        for listed in [root.list(file, 9), root.list_all(file, 9)] {
+            let error = listed.unwrap_err().to_string();
+            assert!(error.starts_with("cannot list "), "{error}");
+            assert!(error.contains("/data/file: Not a directory"), "{error}");
+        }
+        let missing = Path::new("/missing");
+        for listed in [root.list(missing, 9), root.list_all(missing, 9)] {
+            assert_eq!(listed.unwrap(), Listing::default());
+        }
     }
 }
 

@@ -28,6 +28,8 @@ const NODE: &str = "\
 52 30 8:13 / /rootless rw - ext4 /dev/sde rw
 53 30 0:61 / /root/cifs rw - cifs //there rw
 54 53 8:15 / /root/cifs rw - ext4 /dev/sdf rw
+57 49 8:17 / /root/run/containerd/rootfs/disk rw - ext4 /dev/sdh rw
+58 32 8:18 / /root/run/disk rw - ext4 /dev/sdi rw
 broken
 55 30 x:y / /root/broken rw - ext4 /dev/sdg rw
 56 30 8:16 / /root/broken rw ext4 /dev/sdg rw
@@ -54,6 +56,9 @@ fn local_file_systems_at_and_below_the_root_are_chosen_and_nothing_that_could_ha
         // Mounted on its automount point, so nothing is triggered.
         ("/root/auto", (8, 9)),
         ("/root/srv", (8, 1)),
+        // Neither an overlay nor a tmpfs can hang.
+        ("/root/run/containerd/rootfs/disk", (8, 17)),
+        ("/root/run/disk", (8, 18)),
     ];
     let expected = expected.map(|(path, device)| (path.to_owned(), device));
     assert_eq!(chosen(NODE, "/root"), expected);
@@ -66,6 +71,8 @@ fn the_root_is_on_the_mount_with_the_longest_path_and_of_those_on_the_last() {
     assert_eq!(chosen(NODE, below), [(below.to_owned(), (8, 3))]);
     // A node whose own root is an overlay, as in kind.
     assert_eq!(chosen(NODE, "/x"), [("/x".to_owned(), (254, 0))]);
+    let overlay = "21 1 0:30 / / rw - overlay overlay rw";
+    assert_eq!(chosen(overlay, "/"), [("/".to_owned(), (0, 30))]);
     let covered = format!("{NODE}60 30 8:20 / /root rw - xfs /dev/sdz rw\n");
     assert_eq!(chosen(&covered, "/root")[0], ("/root".to_owned(), (8, 20)));
     // A root on the network, or read-only, is not synced itself.
