@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::json;
@@ -186,6 +187,12 @@ fn a_directory_takes_the_place_of_configmaps_while_steps_run() {
     let ran = "value\nSUCEEDED: a.sh \n";
     assert_eq!(unstamped_success(&with_maps().output().unwrap()), ran);
     assert_eq!(names(&node.path("copy")), ["config.json", "skyhook_dir"]);
+
+    // A link that leads there already is used, and stays.
+    symlink(&maps, node.path("copy/configmaps")).unwrap();
+    assert_eq!(unstamped_success(&with_maps().output().unwrap()), ran);
+    assert!(node.path("copy/configmaps").is_symlink());
+    fs::remove_file(node.path("copy/configmaps")).unwrap();
 
     // What the package has there is not touched.
     fs::create_dir(node.path("copy/configmaps")).unwrap();

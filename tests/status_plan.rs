@@ -356,3 +356,22 @@ fn of_several_state_directories_the_one_with_the_package_is_chosen() {
         &["by the flags in ", "/two\n"],
     );
 }
+
+/// Two operator's directories know the package; the run uses the one beside it.
+#[test]
+fn the_state_directory_that_the_package_lies_in_is_chosen() {
+    let node = Node::one_step();
+    for name in ["one", "two"] {
+        let state = node.path(&format!("var/lib/skyhook/{name}"));
+        fs::create_dir_all(state.join("flags/pkg/1.2.3")).unwrap();
+    }
+    let beside = node.path("var/lib/skyhook/two/pkg-1.2.3");
+    fs::rename(node.path("copy"), &beside).unwrap();
+    let mut command = agent();
+    command.args(["status", "--root"]).arg(node.dir.path());
+    command.args(["pkg", "--plan", "apply", "/var/lib/skyhook/two/pkg-1.2.3"]);
+    assert_says(
+        &stdout_of_success(&command.output().unwrap()),
+        &["by the flags in ", "/var/lib/skyhook/two\n"],
+    );
+}

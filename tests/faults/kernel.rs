@@ -159,6 +159,32 @@ fn a_step_that_can_no_longer_be_watched_is_killed_and_sets_no_flag() {
     assert_refused(&node, &run.output, &lost);
 }
 
+/// The stream of which nothing more can be read says so.
+#[test]
+fn a_pipe_that_cannot_be_read_is_said_in_its_stream() {
+    let node = Node::new().step("a.sh", "#!/bin/sh\nexit 0\n");
+    let run = or_skip!(traced(&["-e", "trace=read"], &node.run("apply")));
+    let of_a_pipe = |line: &String| line.contains("<pipe:[");
+    let nth = 1 + run.trace.iter().position(of_a_pipe).unwrap();
+
+    let node = Node::new().step("a.sh", "#!/bin/sh\nexit 0\n");
+    let refuse = format!("read:error=EIO:when={nth}");
+    let run = or_skip!(with_refused(&refuse, &[], &node.run("apply")));
+    let all = stdout(&run.output) + &stderr(&run.output);
+    assert_says(&all, &["ERROR reading stream: Input/output error"]);
+}
+
+/// The agent that has created the state's directory removes it, if it has nothing to do.
+#[test]
+fn a_state_directory_that_vanishes_under_a_lock_is_created_again() {
+    let node = node();
+    let lock = ["-P", ".skyhook-agent-pkg.run"];
+    let vanishes = "openat:error=ENOENT:when=1..4";
+    let run = or_skip!(with_refused(vanishes, &lock, &node.run("apply")));
+    assert_eq!(run.output.status.code(), Some(0), "{:?}", run.output);
+    assert!(node.has_run("a.sh") && node.has_run("b.sh"));
+}
+
 #[test]
 fn without_proc_no_step_starts_and_one_line_says_why() {
     let node = node();
