@@ -116,7 +116,7 @@ fn a_resolver_that_cannot_be_written_is_named() {
 fn a_cancelled_copy_leaves_no_half_file_that_is_a_mount() {
     const TEST: &str = "file::a_cancelled_copy_leaves_no_half_file_that_is_a_mount";
     // More than is copied between two questions.
-    const LEN: u64 = 17 * 1024 * 1024;
+    const LEN: usize = 17 * 1024 * 1024;
     let Some(root) = root_given() else {
         or_skip!(try_out(
             Command::new("unshare").args(["-m", "true"]),
@@ -124,7 +124,7 @@ fn a_cancelled_copy_leaves_no_half_file_that_is_a_mount() {
         ));
         for host in fixtures() {
             let source = host.write("pkg/root_dir/etc/large", "");
-            fs::write(&source, vec![b'n'; LEN as usize]).unwrap();
+            fs::write(&source, vec![b'n'; LEN]).unwrap();
             host.write("etc/large", "");
             host.write("mounted", "old");
             run_again(
