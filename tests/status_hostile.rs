@@ -320,7 +320,7 @@ fn what_is_not_the_agent_s_is_told() {
     for (path, problem) in [
         ("flags/bogus_ALL_CHECKED", "expected the mark of a mode"),
         ("flags/note", "the agent has no such flag"),
-        ("flags/pkg/1.0.0/note.new", "this is no flag of a step"),
+        ("flags/pkg/1.0.0/note.new", "expected a name of the form"),
         ("history/note", "this is no history"),
         ("interrupts/flags/a_b", "expected a directory named"),
         ("interrupts/flags/a_pkg_2", "expected a directory named"),
