@@ -16,7 +16,7 @@ use anstream::ColorChoice;
 
 use super::Outcome;
 use crate::error::Error;
-use crate::host::Root;
+use crate::host::{self, Root};
 use crate::output::log_merge::Merge;
 use crate::output::runs::{Run, Runs};
 use crate::output::{Console, Printer};
@@ -131,14 +131,9 @@ impl Options {
         if self.log_dirs.is_empty() {
             return Ok(vec![Path::new("/").join(&settings.log_dir)]);
         }
-        let inside = |dir: &PathBuf| {
-            if self.root == Path::new("/") {
-                std::path::absolute(dir).map_err(|error| Error::io("make absolute", dir, error))
-            } else {
-                Ok(Path::new("/").join(dir))
-            }
-        };
-        self.log_dirs.iter().map(inside).collect()
+        let is_own = self.root == Path::new("/");
+        let dirs = self.log_dirs.iter();
+        dirs.map(|dir| host::inside(dir, is_own)).collect()
     }
 }
 

@@ -18,14 +18,14 @@ use crate::exec::ExecContext;
 use crate::exec::chroot_exec::LOCAL;
 use crate::exec::step::{Verdict, run_step};
 use crate::exec::tee::Runner;
-use crate::host::Root;
+use crate::host::{Root, inside};
 use crate::output::log_file::LogDir;
 use crate::package::{Config, Mode};
 use crate::settings::Settings;
 use crate::system::capabilities::may_change_root;
 use configmaps::Configmaps;
 pub(super) use list::words;
-use package::{Steps, inside};
+use package::Steps;
 use watch::Watch;
 
 /// The options of `run-step`, as the command line has them.

@@ -12,7 +12,7 @@ use anstream::ColorChoice;
 
 use super::Outcome;
 use crate::error::Error;
-use crate::host::Root;
+use crate::host::{self, Root};
 use crate::output::Printer;
 use crate::package::Mode;
 use crate::settings::Settings;
@@ -180,15 +180,9 @@ fn places(options: &Options, settings: &Settings, root: &Root) -> Result<Vec<Pla
     Ok(places)
 }
 
-/// Makes a path absolute inside the root: from the working directory if that is the
-/// node's, from `/` in another root.
+/// Makes a path absolute inside the root.
 fn inside(options: &Options, path: &Path) -> Result<String, Error> {
-    let absolute = if options.root == Path::new("/") {
-        std::path::absolute(path).map_err(|error| Error::io("make absolute", path, error))?
-    } else {
-        Path::new("/").join(path)
-    };
-    absolute
+    host::inside(path, options.root == Path::new("/"))?
         .into_os_string()
         .into_string()
         .map_err(|path| Error::Usage(format!("expected a path in UTF-8, got {}", path.display())))

@@ -25,7 +25,7 @@ pub use file_locks::{FileLocks, Holder, own_namespace};
 pub use lock_file::LockFile;
 pub use look::{Entry, Kind, Listing};
 pub(crate) use mounts::{is_at_or_below, unescape};
-pub use root::Root;
+pub use root::{Root, inside};
 pub use staging::Staging;
 pub use temporary::is_temporary;
 pub use watcher::{Event, Watcher};

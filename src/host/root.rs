@@ -32,6 +32,21 @@ pub struct Root {
     pub(super) resolver: Resolver,
 }
 
+/// Makes a path that a person has named an absolute one inside a root: from the working
+/// directory if the root is this process's own, from `/` in another one.
+///
+/// # Errors
+/// If the working directory cannot be found out.
+pub fn inside(path: &Path, is_own: bool) -> Result<PathBuf, Error> {
+    let absolute = if is_own {
+        std::path::absolute(path).map_err(|error| Error::io("make absolute", path, error))?
+    } else {
+        Path::new("/").join(path)
+    };
+    // Without the slash that a shell's completion leaves at the end.
+    Ok(absolute.components().collect())
+}
+
 impl Root {
     /// Opens the root mount at `path`; `/` is the whole of this file system.
     ///

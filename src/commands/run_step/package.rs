@@ -1,11 +1,11 @@
 //! The package of a `run-step`: where it is, what it says, and what of it runs.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::Options;
 use crate::commands::Process;
 use crate::error::Error;
-use crate::host::Root;
+use crate::host::{Root, inside};
 use crate::package::{self, Config, Mode, Severity, Step};
 
 /// The steps of one mode, as they run.
@@ -30,17 +30,6 @@ pub(super) fn copy_dir(root: &Root, named: &Path, is_local: bool) -> Result<Stri
     dir.into_os_string()
         .into_string()
         .map_err(|path| Error::Usage(format!("COPY_DIR: expected UTF-8, got {}", path.display())))
-}
-
-/// Makes a path an absolute one inside the root.
-pub(super) fn inside(path: &Path, is_local: bool) -> Result<PathBuf, Error> {
-    let absolute = if is_local {
-        std::path::absolute(path).map_err(|error| Error::io("make absolute", path, error))?
-    } else {
-        Path::new("/").join(path)
-    };
-    // Without the slash that a shell's completion leaves at the end.
-    Ok(absolute.components().collect())
 }
 
 /// Reads the package's config.json. What the agent warns of there goes by the names of
