@@ -20,6 +20,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 
+use super::adopt;
 use super::mounts::{self, Class, Mount, OWN};
 use crate::error::Error;
 use crate::system::sys::namespaces::{Mounts, clone_mount, make_read_only};
@@ -162,7 +163,13 @@ impl<'a> Laying<'a> {
         mirror(&real_path, &upper)?;
         let upper = open(&upper, DIRECTORY, Mode::empty()).map_err(refused)?;
         let work_fd = open(&work, DIRECTORY | OFlag::O_PATH, Mode::empty()).map_err(refused)?;
+        let unwritten = unwritten(&real_path, Mounts::This);
         let stand_ins = self.places.stand_ins.join(path);
+        if self.places.in_user_namespace {
+            let real = unwritten.as_ref().map_or(real_path.clone(), by_fd);
+            let depth = adopt::DEPTH.saturating_sub(path.iter().count());
+            adopt::adopt(&real, &stand_ins, depth);
+        }
         let stand_ins = open(&stand_ins, DIRECTORY, Mode::empty()).ok();
 
         // By their descriptors: a path might hold what has a meaning in these options.
@@ -198,7 +205,7 @@ impl<'a> Laying<'a> {
             path: path.to_owned(),
             upper,
             stand_ins,
-            real: unwritten(&real_path, Mounts::This).unwrap_or(real),
+            real: unwritten.unwrap_or(real),
             work,
         });
         Ok(())

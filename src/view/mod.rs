@@ -4,6 +4,7 @@
 //! mount, process or directory is left when the process that made the view ends, by
 //! whatever. The view ends with it.
 
+mod adopt;
 mod changes;
 mod furniture;
 mod init;

@@ -60,11 +60,19 @@ fn the_machine_itself_can_be_viewed() {
     for maker in or_skip!(makers()) {
         let stage = Stage::new(maker);
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let script = "echo x >/opt/skyhook-agent-was-here; cat /opt/skyhook-agent-was-here";
+        // Also by a user to whom none of these directories belongs.
+        let script = "mkdir -p /var/lib/skyhook-agent-was/here && rm /etc/passwd &&
+             echo x >/opt/skyhook-agent-was-here; cat /opt/skyhook-agent-was-here";
         let output = stage.view_of("/".as_ref(), &[script]).output().unwrap();
         let ran = ran(&output);
         assert_eq!(ran[0].stdout_of_success(), "x\n", "{}", ran[0].0);
-        assert_eq!(ran[0].scan(), ["+ /opt/skyhook-agent-was-here"]);
+        let changes = [
+            "- /etc/passwd",
+            "+ /opt/skyhook-agent-was-here",
+            "+ /var/lib/skyhook-agent-was",
+            "+ /var/lib/skyhook-agent-was/here",
+        ];
+        assert_eq!(ran[0].scan(), changes, "{maker:?}");
         assert!(!std::path::Path::new("/opt/skyhook-agent-was-here").exists());
         assert_eq!(
             std::fs::read_to_string("/proc/self/mountinfo").unwrap(),
