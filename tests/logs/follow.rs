@@ -138,6 +138,34 @@ fn of_a_run_that_is_not_shown_from_its_start_what_comes_from_now_on_is_shown() {
 }
 
 #[test]
+fn lines_of_two_versions_have_headlines_between_them() {
+    let logs = LogDir::new();
+    let old = logs.write(NAME, log("out", &[("01.000000", "one")]));
+    let new = "pkg/2.0.0/a.sh-2026-05-02-215101.log";
+    logs.write(new, log("out", &[("02.000000", "two")]));
+    let mut following = followed(&logs, &["pkg"]);
+    following.wait_for_line("two");
+    append(&old, &line("out", "three"));
+    following.wait_for_line("three");
+    append(&logs.path().join(new), &line("out", "four"));
+    following.wait_for_line("four");
+    kill(following.pid(), Signal::SIGTERM).unwrap();
+    let shown = stdout(&following.finish());
+    let (old, new) = (
+        "-- pkg 1.2.3 a.sh, run 2026-05-02-215100 --\n",
+        "-- pkg 2.0.0 a.sh, run 2026-05-02-215101 --\n",
+    );
+    assert_says(
+        &shown,
+        &[
+            &format!("{new}21:51:02.000000 a.sh out two\n"),
+            &format!("{old}22:00:00.000000 a.sh out three\n"),
+            &format!("{new}22:00:00.000000 a.sh out four\n"),
+        ],
+    );
+}
+
+#[test]
 fn of_no_run_only_what_comes_from_now_on_is_shown() {
     let (logs, older) = two_runs();
     let mut following = followed(&logs, &["--runs", "0"]);

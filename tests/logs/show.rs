@@ -111,6 +111,36 @@ fn the_day_is_shown_once_a_day_and_the_step_where_there_are_several() {
     );
 }
 
+#[test]
+fn lines_of_two_runs_that_nothing_else_tells_apart_have_headlines_between_them() {
+    let logs = one_run(
+        &[("01.000000", "one"), ("03.000000", "three")],
+        &[("05.000000", "five")],
+    );
+    let err = log("err", &[("02.000000", "two"), ("04.000000", "four")]);
+    logs.write("pkg/1.2.3/a.sh-2026-05-02-215101.log.err", err);
+    let (first, second) = (
+        "-- pkg 1.2.3 a.sh, run 2026-05-02-215100 --",
+        "-- pkg 1.2.3 a.sh, run 2026-05-02-215101 --",
+    );
+    let expected = format!(
+        "\
+-- 2026-05-02 --
+{first}
+21:51:01.000000 out one
+{second}
+21:51:02.000000 err two
+{first}
+21:51:03.000000 out three
+{second}
+21:51:04.000000 err four
+{first}
+21:51:05.000000 err five
+"
+    );
+    assert_eq!(logs.shown(&["--all-runs"]), expected);
+}
+
 /// Five runs of `a.sh` in two versions, and one of `b.sh`. Each says its time.
 fn many_runs() -> LogDir {
     let logs = LogDir::new();

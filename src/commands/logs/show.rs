@@ -1,6 +1,6 @@
 //! Shows lines: for people, as JSON, or as they are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::rc::Rc;
 
@@ -30,8 +30,8 @@ pub(super) struct Show {
     newest: Option<Stamp>,
     /// What the lines of the newest run of each stream have in common.
     heads: [Option<Head>; 2],
-    /// The runs whose headline has been shown.
-    introduced: Vec<Rc<Run>>,
+    /// Of each label, the run whose headline was shown last.
+    introduced: BTreeMap<String, Rc<Run>>,
     buffer: Vec<u8>,
 }
 
@@ -80,7 +80,7 @@ impl Show {
             labels: Labels::default(),
             newest: None,
             heads: [None, None],
-            introduced: Vec::new(),
+            introduced: BTreeMap::new(),
             buffer: Vec::new(),
         }
     }
@@ -182,14 +182,17 @@ impl Show {
         head.is_none_or(|head| !Rc::ptr_eq(&head.run, entry.run))
     }
 
-    /// Says which run the lines that follow are from, once.
+    /// Says which run the lines that follow are from, unless the newest headline of their
+    /// label does.
     fn introduce(&mut self, run: &Rc<Run>, printer: &mut Printer) -> Result<(), Error> {
-        if self.introduced.iter().any(|known| Rc::ptr_eq(known, run)) {
+        let label = self.labels.of(run);
+        let known = self.introduced.get(&label);
+        if known.is_some_and(|known| Rc::ptr_eq(known, run)) {
             return Ok(());
         }
-        // Those that are held here alone have no more lines.
-        self.introduced.retain(|run| Rc::strong_count(run) > 1);
-        self.introduced.push(Rc::clone(run));
+        self.introduced.insert(label, Rc::clone(run));
+        // The next line of another run is looked at again.
+        self.heads = [None, None];
         let dim = self.palette.dim;
         let of = format!("{} {} {}", run.package, run.version, run.step);
         let of = text::escape(&of);
