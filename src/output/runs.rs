@@ -51,6 +51,16 @@ impl Run {
         }
     }
 
+    /// The directory of logs that has its package's directory, inside the root. The operator
+    /// has one for each custom resource.
+    #[must_use]
+    pub fn log_dir(&self) -> &Path {
+        // Below it are package and version, and the directories of the step.
+        let below = 2 + self.step.matches('/').count();
+        let mut above = self.dir.ancestors();
+        above.nth(below).unwrap_or(Path::new("/"))
+    }
+
     /// Opens one of its logs; `None` if there is none. No link is followed.
     ///
     /// # Errors

@@ -51,6 +51,29 @@ impl LogDir {
     }
 }
 
+/// A node on which two custom resources have run the same step. Only the first has the
+/// step's flag.
+fn two_resources() -> LogDir {
+    let root = LogDir::new();
+    for (resource, second) in [("one", "01"), ("two", "02")] {
+        let name = format!("var/log/skyhook/{resource}/pkg/1.2.3/a.sh-2026-05-02-2151{second}.log");
+        root.write(&name, log("out", &[("01.000000", resource)]));
+        let flags = format!("var/lib/skyhook/{resource}/flags/pkg/1.2.3");
+        fs::create_dir_all(root.path().join(flags)).unwrap();
+    }
+    root.write("var/lib/skyhook/one/flags/pkg/1.2.3/a.sh_W11fWzBd", "");
+    root
+}
+
+fn logs_in(root: &LogDir, words: &[&str]) -> Command {
+    let mut command = agent();
+    command
+        .args(["logs", "--root"])
+        .arg(root.path())
+        .args(words);
+    command
+}
+
 /// The log of a stream whose lines came at these times: seconds after 21:51 on
 /// 2026-05-02.
 fn log(label: &str, lines: &[(&str, &str)]) -> String {

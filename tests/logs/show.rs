@@ -8,7 +8,7 @@ use skyhook_agent::cli::{self, Request};
 use super::support::{
     Node, Skip, agent, assert_says, is_root, set_mode, skip, stderr, stdout, stdout_of_success,
 };
-use super::{LogDir, log, one_run};
+use super::{LogDir, log, logs_in, one_run, two_resources};
 
 #[test]
 fn both_streams_are_merged_by_the_time_of_each_line() {
@@ -336,6 +336,21 @@ fn logs_are_looked_for_inside_the_root_and_in_the_directories_of_custom_resource
     assert_eq!(
         shown(&["--log-dir", "/real/pkg", "--log-dir", "/real"]).len(),
         2
+    );
+}
+
+#[test]
+fn the_newest_run_of_each_custom_resource_is_shown() {
+    let root = two_resources();
+    let shown = logs_in(&root, &[]).output().unwrap();
+    assert_says(
+        &stdout_of_success(&shown),
+        &[
+            "-- pkg 1.2.3 a.sh in /var/log/skyhook/one, run 2026-05-02-215101 --\n\
+             21:51:01.000000 out one\n\
+             -- pkg 1.2.3 a.sh in /var/log/skyhook/two, run 2026-05-02-215102 --\n\
+             21:51:01.000000 out two\n",
+        ],
     );
 }
 

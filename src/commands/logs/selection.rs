@@ -1,6 +1,7 @@
 //! Which runs are shown.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use crate::output::runs::Run;
 
@@ -30,7 +31,7 @@ pub enum Count {
 
 impl Selection {
     /// Chooses among all runs, which come with the oldest first. `all` is the default if
-    /// no number was given.
+    /// no number was given. Each custom resource has steps of its own.
     #[must_use]
     pub fn choose<'r>(&self, runs: &'r [Run], all: bool) -> Vec<&'r Run> {
         let most = match self.count {
@@ -38,12 +39,13 @@ impl Selection {
             Count::Default if !all => 1,
             Count::Default | Count::All => usize::MAX,
         };
-        let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        let mut counts: BTreeMap<(&Path, &str, &str), usize> = BTreeMap::new();
         let newest_first = runs.iter().rev().filter(|run| {
             if !self.is_of(run) {
                 return false;
             }
-            let count = counts.entry((&run.package, &run.step)).or_default();
+            let step = (run.log_dir(), &*run.package, &*run.step);
+            let count = counts.entry(step).or_default();
             *count += 1;
             *count <= most
         });

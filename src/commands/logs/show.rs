@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use serde::Serialize;
@@ -26,6 +27,9 @@ pub(super) struct Show {
     since: Option<Stamp>,
     palette: Palette,
     labels: Labels,
+    /// The directories of logs that have the runs. With several, each custom resource has
+    /// one, and two can have the same package.
+    log_dirs: BTreeSet<PathBuf>,
     /// The line that was shown last: its time has the day that was said.
     newest: Option<Stamp>,
     /// What the lines of the newest run of each stream have in common.
@@ -78,6 +82,7 @@ impl Show {
             since,
             palette,
             labels: Labels::default(),
+            log_dirs: BTreeSet::new(),
             newest: None,
             heads: [None, None],
             introduced: BTreeMap::new(),
@@ -106,8 +111,10 @@ impl Show {
         self.labels.steps |= steps;
     }
 
-    /// Makes room for the labels of these runs.
+    /// Makes room for what is said of these runs.
     pub(super) fn widen(&mut self, runs: &[&Run]) {
+        let dirs = runs.iter().map(|run| run.log_dir().to_owned());
+        self.log_dirs.extend(dirs);
         let labels = runs.iter().map(|run| self.labels.of(run).chars().count());
         self.labels.width = labels.max().unwrap_or_default().max(self.labels.width);
     }
@@ -194,7 +201,10 @@ impl Show {
         // The next line of another run is looked at again.
         self.heads = [None, None];
         let dim = self.palette.dim;
-        let of = format!("{} {} {}", run.package, run.version, run.step);
+        let mut of = format!("{} {} {}", run.package, run.version, run.step);
+        if self.log_dirs.len() > 1 {
+            of += &format!(" in {}", run.log_dir().display());
+        }
         let of = text::escape(&of);
         printer.line(format_args!("{dim}-- {of}, run {} --{dim:#}", run.id()))
     }
