@@ -102,6 +102,22 @@ pub fn duration(text: &str) -> Option<Duration> {
     (!text.is_empty()).then_some(total)
 }
 
+/// Writes a number of bytes for people: at most three digits, and a unit.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let (mut scale, mut tenths) = (0, u128::from(bytes) * 10);
+    while tenths >= 10_000 && scale + 1 < units.len() {
+        tenths = tenths.div_ceil(1024);
+        scale += 1;
+    }
+    let unit = units.get(scale).copied().unwrap_or_default();
+    match (scale, tenths) {
+        (0, _) | (_, 1000..) => format!("{} {unit}", tenths / 10),
+        _ => format!("{}.{} {unit}", tenths / 10, tenths % 10),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +154,22 @@ mod tests {
             let mut out = Vec::new();
             add_line(text, &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), shown, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_size_has_three_digits_and_a_unit() {
+        for (bytes, shown) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 KiB"),
+            (1024, "1.0 KiB"),
+            (1536, "1.5 KiB"),
+            (123 * 1024, "123 KiB"),
+            (1 << 30, "1.0 GiB"),
+            (u64::MAX, "16777216 TiB"),
+        ] {
+            assert_eq!(size(bytes), shown, "{bytes}");
         }
     }
 }

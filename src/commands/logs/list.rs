@@ -129,22 +129,9 @@ fn table(logs: &mut Logs<'_, '_>, rows: &[Row<'_>]) -> Result<(), Error> {
     Ok(())
 }
 
-/// A number of bytes for people: three digits, and a unit.
+/// The size of a log; `-` if there is none.
 fn size(bytes: Option<u64>) -> String {
-    let Some(bytes) = bytes else {
-        return "-".to_owned();
-    };
-    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let (mut scale, mut tenths) = (0, u128::from(bytes) * 10);
-    while tenths >= 10_000 && scale + 1 < units.len() {
-        tenths = tenths.div_ceil(1024);
-        scale += 1;
-    }
-    let unit = units.get(scale).copied().unwrap_or_default();
-    match (scale, tenths) {
-        (0, _) | (_, 1000..) => format!("{} {unit}", tenths / 10),
-        _ => format!("{}.{} {unit}", tenths / 10, tenths % 10),
-    }
+    bytes.map_or("-".to_owned(), text::size)
 }
 
 impl RunOutcome {
@@ -155,27 +142,5 @@ impl RunOutcome {
             RunOutcome::Failed => "failed",
             RunOutcome::Unknown => "unknown",
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_size_has_three_digits_and_a_unit() {
-        for (bytes, shown) in [
-            (0, "0 B"),
-            (999, "999 B"),
-            (1000, "1.0 KiB"),
-            (1024, "1.0 KiB"),
-            (1536, "1.5 KiB"),
-            (123 * 1024, "123 KiB"),
-            (1 << 30, "1.0 GiB"),
-            (u64::MAX, "16777216 TiB"),
-        ] {
-            assert_eq!(size(Some(bytes)), shown, "{bytes}");
-        }
-        assert_eq!(size(None), "-");
     }
 }

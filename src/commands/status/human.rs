@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::output::{Palette, Printer};
 use crate::state::lock::Run;
 use crate::state::survey::{Check, InterruptFlag, Package, Problem, StateRoot, StepFlag};
-use crate::text::escape;
+use crate::text::{escape, size};
 
 /// The most lines of one field. A person reads no more, and JSON has all.
 const MOST_LINES: usize = 50;
@@ -280,21 +280,6 @@ fn shown(text: &str) -> String {
     escape(text).into_owned()
 }
 
-/// Writes a number of bytes for people: `12 B`, `3.4 kB`.
-fn size(bytes: u64) -> String {
-    let (mut whole, mut tenth, mut unit) = (bytes, 0, "B");
-    for larger in ["kB", "MB", "GB", "TB"] {
-        if whole < 1000 {
-            break;
-        }
-        (tenth, whole, unit) = (whole % 1000 / 100, whole / 1000, larger);
-    }
-    match unit {
-        "B" => format!("{whole} B"),
-        _ => format!("{whole}.{tenth} {unit}"),
-    }
-}
-
 /// Writes a time of the state for people: without the fraction of the second, and with
 /// `UTC` if it is that. What is no such time is shown as it is.
 pub(super) fn when(time: &str) -> String {
@@ -335,19 +320,6 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(when(time), shown);
-        }
-    }
-
-    #[test]
-    fn a_size_is_shown_with_its_unit() {
-        for (bytes, shown) in [
-            (0, "0 B"),
-            (999, "999 B"),
-            (1000, "1.0 kB"),
-            (1_990_000, "1.9 MB"),
-            (u64::MAX, "18446744.0 TB"),
-        ] {
-            assert_eq!(size(bytes), shown);
         }
     }
 
