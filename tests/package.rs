@@ -401,6 +401,42 @@ fn control_characters_in_names_versions_and_paths_are_refused_by_place() {
     }
 }
 
+/// The kernel has no such arguments and variables: the step would never run.
+#[test]
+fn arguments_and_variables_that_no_process_can_have_are_refused_by_place() {
+    let place = "modes.apply[0]";
+    for (key, value, problem) in [
+        (
+            "arguments",
+            json!(["a", "a\0b"]),
+            format!("{place}.arguments[1]: expected no NUL in it, got \"a\\u0000b\""),
+        ),
+        (
+            "env",
+            json!({ "A": "\0" }),
+            format!("{place}.env.A: expected no NUL in it, got \"\\u0000\""),
+        ),
+        (
+            "env",
+            json!({ "A=B": "" }),
+            format!("{place}.env.A=B: expected a name without = and NUL, got \"A=B\""),
+        ),
+        (
+            "env",
+            json!({ "A\0": "" }),
+            format!("{place}.env.A\0: expected a name without = and NUL, got \"A\\0\""),
+        ),
+    ] {
+        let config = with(&format!("/modes/apply/0/{key}"), value);
+        assert_eq!(problems(&config), [problem]);
+    }
+    // No program can read a variable without a name, but the step runs.
+    load(&with(
+        "/modes/apply/0/env",
+        json!({ "": "x=y", "é ü": "\n" }),
+    ));
+}
+
 #[test]
 fn expected_config_files_lie_inside_configmaps() {
     for path in ["..", "../x", "a/../b", "a/..", "/etc/passwd", "/"] {

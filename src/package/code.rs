@@ -48,6 +48,8 @@ codes! {
     Unreadable = "unreadable",
     NameTooLong = "name-too-long",
     NoReturnCode = "no-return-code",
+    VariableName = "variable-name",
+    NulByte = "nul-byte",
     UpgradeStep = "upgrade-step",
     UpgradeArguments = "upgrade-arguments",
     TooMany = "too-many",

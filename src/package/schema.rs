@@ -181,9 +181,7 @@ fn step(node: &Node<'_>, mode: Mode, exists: Exists<'_>) -> Option<Step> {
         }
         Some(file)
     });
-    let arguments = node.field("arguments", |arguments| {
-        arguments.list(|argument| argument.string())
-    });
+    let arguments = node.field("arguments", |arguments| arguments.list(text_for_a_process));
     let returncodes = node.field("returncodes", |codes| {
         let integers = codes.list(|code| code.integer())?;
         if !codes.has_items() {
@@ -233,8 +231,27 @@ fn step(node: &Node<'_>, mode: Mode, exists: Exists<'_>) -> Option<Step> {
 }
 
 fn env(node: &Node<'_>) -> Option<BTreeMap<String, String>> {
-    let variable = |(name, value): (&str, Node<'_>)| Some((name.to_owned(), value.string()?));
+    let variable = |(name, value): (&str, Node<'_>)| {
+        if name.contains(['=', '\0']) {
+            value.note(
+                Code::VariableName,
+                format!("expected a name without = and NUL, got {name:?}"),
+            );
+        }
+        Some((name.to_owned(), text_for_a_process(&value)?))
+    };
     Some(node.fields()?.into_iter().filter_map(variable).collect())
+}
+
+/// Reads an argument or a variable's value. For the kernel it ends at a NUL, so a step
+/// that has one in it never runs.
+fn text_for_a_process(node: &Node<'_>) -> Option<String> {
+    let text = node.string()?;
+    if text.contains('\0') {
+        let got = node.shown();
+        node.note(Code::NulByte, format!("expected no NUL in it, got {got}"));
+    }
+    Some(text)
 }
 
 /// Checks a name that becomes a file's name with a suffix. If it were too long, this

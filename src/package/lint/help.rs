@@ -43,6 +43,8 @@ fn by_code(code: Code) -> &'static str {
         Code::Unreadable => "see if the file is there, and if you may read it",
         Code::NameTooLong => "choose a shorter name: the agent's files are named after it",
         Code::NoReturnCode => "write [0] if only the exit code 0 is success",
+        Code::VariableName => "remove it from the name; what follows a = is the value",
+        Code::NulByte => "remove it; no process can be given one",
         Code::UpgradeStep => "move the step to upgrade or upgrade-check, or write false",
         Code::UpgradeArguments => "remove the arguments; the step is given the two versions",
         Code::TooMany => "fix what is listed, and look again",
