@@ -38,6 +38,22 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     escaped.into()
 }
 
+/// Writes arguments as a shell reads them, with a blank in front of each. What
+/// [must not be shown](is_unshowable) is escaped.
+#[must_use]
+pub fn words(arguments: &[String]) -> String {
+    let words = arguments.iter();
+    words.map(|word| format!(" {}", quoted(word))).collect()
+}
+
+fn quoted(word: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-./:=,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.into();
+    }
+    format!("'{}'", escape(word).replace('\'', r"'\''")).into()
+}
+
 /// Adds a line of a program's output to `out`, as a terminal may have it: what
 /// [must not be shown](is_unshowable) is escaped, except tabs, which do no harm. Left out are
 /// the sequences that set colours, and the `\r` of a line that ends as those of DOS.
@@ -131,6 +147,16 @@ mod tests {
         for text in ["/var/lib/grüße 雪", "می\u{200c}خواهم", "a\\nb"] {
             assert_eq!(escape(text), text);
         }
+    }
+
+    #[test]
+    fn arguments_are_quoted_where_a_shell_needs_it() {
+        let list = ["a=b", "", "y z", "it's", "$HOME", "grüße", "\u{1b}[2J"].map(str::to_owned);
+        assert_eq!(
+            words(&list),
+            r" a=b '' 'y z' 'it'\''s' '$HOME' grüße '\u{1b}[2J'"
+        );
+        assert_eq!(words(&[]), "");
     }
 
     #[test]

@@ -85,7 +85,7 @@ NODE/state
   pkg 1.2.3 since DAY TIME UTC
     steps        of 1.2.3
                    DAY TIME  b.sh, always runs
-                   DAY TIME  steps/a_b.sh x \"it's\" \"\"
+                   DAY TIME  steps/a_b.sh x 'it'\\''s' ''
     checks       ok      b_check.sh
                  ok      steps/a_b_check.sh
     interrupts   DAY TIME UTC  no_op for scr-1234-1_pkg_1.2.3

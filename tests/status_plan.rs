@@ -121,7 +121,7 @@ fn arguments_that_have_changed_are_named() {
     assert_eq!(step["arguments"], json!(["x", "w"]));
     assert_eq!(step["arguments_before"], json!(["x", "y z"]));
     let text = stdout_of_success(&plan(&node, "apply").output().unwrap());
-    assert_says(&text, &["run   a.sh x w  it succeeded with x \"y z\"\n"]);
+    assert_says(&text, &["run   a.sh x w  it succeeded with x 'y z'\n"]);
     config["modes"]["apply"][0]["arguments"] = json!(["x", "y z"]);
     config["modes"]["apply"][0]["returncodes"] = json!([0, 3]);
     node.write_config(config.to_string());

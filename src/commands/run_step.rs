@@ -24,7 +24,7 @@ use crate::package::{Config, Mode};
 use crate::settings::Settings;
 use crate::system::capabilities::may_change_root;
 use configmaps::Configmaps;
-pub(super) use list::words;
+pub(super) use crate::text::words;
 use package::Steps;
 use watch::Watch;
 

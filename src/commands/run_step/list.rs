@@ -6,7 +6,7 @@ use super::package::Steps;
 use crate::commands::Outcome;
 use crate::exec::step::resolve;
 use crate::output::Console;
-use crate::text::escape;
+use crate::text::{escape, words};
 
 /// Prints the steps with their resolved arguments. Fails if a variable of an argument
 /// cannot be used: that step would not run.
@@ -37,38 +37,4 @@ pub(super) fn print<'e>(
         }
     }
     outcome
-}
-
-/// Writes arguments as a shell reads them, each with a space before it.
-pub(in crate::commands) fn words(arguments: &[String]) -> String {
-    arguments
-        .iter()
-        .map(|word| format!(" {}", quoted(word)))
-        .collect()
-}
-
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,@%+".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", escape(word).replace('\'', r"'\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quoted;
-
-    #[test]
-    fn an_argument_is_quoted_where_a_shell_needs_it() {
-        for (word, shown) in [
-            ("a=b", "a=b"),
-            ("", "''"),
-            ("y z", "'y z'"),
-            ("it's", r"'it'\''s'"),
-            ("$HOME", "'$HOME'"),
-        ] {
-            assert_eq!(quoted(word), shown);
-        }
-    }
 }

@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-use super::list::words;
 use super::package::Steps;
 use super::{Look, Options};
 use crate::exec::step::Verdict;
@@ -13,7 +12,7 @@ use crate::output::pretty::{Place, View};
 use crate::output::{Console, Palette};
 use crate::package::{Mode, Step};
 use crate::settings::Settings;
-use crate::text::escape;
+use crate::text::{escape, words};
 
 /// The columns of a terminal that does not tell.
 const USUAL_WIDTH: usize = 80;

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::output::{Palette, Printer};
 use crate::state::lock::Run;
 use crate::state::survey::{Check, InterruptFlag, Package, Problem, StateRoot, StepFlag};
-use crate::text::{escape, size};
+use crate::text::{escape, size, words};
 
 /// The most lines of one field. A person reads no more, and JSON has all.
 const MOST_LINES: usize = 50;
@@ -200,22 +200,12 @@ fn steps(steps: &[StepFlag]) -> Vec<String> {
     lines
 }
 
-/// Writes arguments as a person would type them, with a blank in front.
+/// Writes arguments as a shell reads them, with a blank in front of each.
 pub(super) fn arguments(arguments: Option<&[String]>) -> String {
-    let Some(arguments) = arguments else {
-        return " (arguments too long for the flag's name)".to_owned();
-    };
-    let mut line = String::new();
-    for argument in arguments {
-        let is_plain = |c: char| c.is_alphanumeric() || "-_=./:,@%+".contains(c);
-        line.push(' ');
-        if !argument.is_empty() && argument.chars().all(is_plain) {
-            line += &escape(argument);
-        } else {
-            line += &escape(&format!("{argument:?}"));
-        }
-    }
-    line
+    arguments.map_or_else(
+        || " (arguments too long for the flag's name)".to_owned(),
+        words,
+    )
 }
 
 fn checks(checks: &[Check], palette: Palette) -> Vec<String> {
@@ -321,13 +311,5 @@ mod tests {
         ] {
             assert_eq!(when(time), shown);
         }
-    }
-
-    #[test]
-    fn arguments_are_quoted_if_they_must_be() {
-        let list = ["a", "", "b c", "it's", "\u{1b}[2J", "env:A_B"].map(str::to_owned);
-        let line = " a \"\" \"b c\" \"it's\" \"\\u{1b}[2J\" env:A_B";
-        assert_eq!(arguments(Some(&list)), line);
-        assert_eq!(arguments(Some(&[])), "");
     }
 }
