@@ -1,7 +1,11 @@
 //! Text from outside, as it may be shown to a person.
 
+mod scan;
+
 use std::borrow::Cow;
 use std::time::Duration;
+
+use scan::Tabs;
 
 /// Tells if a character must not reach a terminal as it is.
 ///
@@ -58,38 +62,65 @@ fn quoted(word: &str) -> Cow<'_, str> {
 /// [must not be shown](is_unshowable) is escaped, except tabs, which do no harm. Left out are
 /// the sequences that set colours, and the `\r` of a line that ends as those of DOS.
 pub fn add_line(line: &[u8], out: &mut Vec<u8>) {
-    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t');
-    // Each byte is looked at, whatever the one before was: that is much faster.
-    if line.iter().fold(true, |plain, byte| plain & is_plain(byte)) {
+    if scan::plain_len(line, Tabs::Shown) == line.len() {
         out.extend_from_slice(line);
         return;
     }
-    let text = String::from_utf8_lossy(line);
+    let text = scan::utf8(line);
     let mut rest = text.strip_suffix('\r').unwrap_or(&text);
-    while let Some((before, from)) = rest
-        .find(is_unshowable)
-        .and_then(|at| rest.split_at_checked(at))
-    {
+    while let Some((before, first, after)) = scan::split_at_unshowable(rest, Tabs::Shown) {
         out.extend_from_slice(before.as_bytes());
-        let mut chars = from.chars();
-        let first = chars.next().unwrap_or_default();
-        rest = if let Some(after) = after_color(from) {
-            after
+        rest = after;
+        if first == '\u{1b}'
+            && let Some(after) = after_color(after)
+        {
+            rest = after;
         } else {
-            if first == '\t' {
-                out.push(b'\t');
-            } else {
-                out.extend(first.escape_default().map(|c| c as u8));
-            }
-            chars.as_str()
-        };
+            out.extend(first.escape_default().map(|c| c as u8));
+        }
     }
     out.extend_from_slice(rest.as_bytes());
 }
 
-/// The text after the sequence that sets a colour or a style, if `text` begins with one.
+/// Adds bytes to `out` as a string of JSON, with U+FFFD for what is no UTF-8. What
+/// [must not be shown](is_unshowable) is escaped, too: the value is the same.
+pub fn add_json(bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    let text = scan::utf8(bytes);
+    let mut rest = &*text;
+    while let Some((before, first, after)) = scan::split_at_unshowable(rest, Tabs::Unshowable) {
+        add_quoted(before.as_bytes(), out);
+        rest = after;
+        match first {
+            '\t' => out.extend_from_slice(b"\\t"),
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            // All are in Unicode's first plane, and have one unit of UTF-16.
+            _ => out.extend_from_slice(format!("\\u{:04x}", u32::from(first)).as_bytes()),
+        }
+    }
+    add_quoted(rest.as_bytes(), out);
+    out.push(b'"');
+}
+
+/// Adds text, with a backslash in front of what JSON wants one for.
+fn add_quoted(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some(at) = memchr::memchr2(b'"', b'\\', rest)
+        && let Some((before, after)) = rest.split_at_checked(at)
+        && let Some((special, after)) = after.split_first()
+    {
+        out.extend_from_slice(before);
+        out.extend_from_slice(&[b'\\', *special]);
+        rest = after;
+    }
+    out.extend_from_slice(rest);
+}
+
+/// The text after the sequence that sets a colour or a style, if `text` is the rest of one
+/// after its escape character.
 fn after_color(text: &str) -> Option<&str> {
-    let parameters = text.strip_prefix("\u{1b}[")?;
+    let parameters = text.strip_prefix('[')?;
     parameters
         .trim_start_matches(|c: char| c.is_ascii_digit() || c == ';' || c == ':')
         .strip_prefix('m')
@@ -157,6 +188,26 @@ mod tests {
             r" a=b '' 'y z' 'it'\''s' '$HOME' grüße '\u{1b}[2J'"
         );
         assert_eq!(words(&[]), "");
+    }
+
+    /// As serde_json has it, which escapes less.
+    #[test]
+    fn a_string_of_json_has_nothing_that_must_not_be_shown_and_the_same_value() {
+        for text in [
+            "",
+            "plain",
+            "\"\\\"",
+            "a\n\t\r\u{8}\u{c}\0\u{1b}[2J\u{7f}\u{9b}b\u{202e}\u{2028}é雪\u{1f600}\"\\",
+        ] {
+            let mut json = Vec::new();
+            add_json(text.as_bytes(), &mut json);
+            let json = String::from_utf8(json).unwrap();
+            assert!(!json.contains(is_unshowable), "{json:?}");
+            assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+        }
+        let mut json = Vec::new();
+        add_json(b"a\xffb", &mut json);
+        assert_eq!(String::from_utf8(json).unwrap(), "\"a\u{fffd}b\"");
     }
 
     #[test]

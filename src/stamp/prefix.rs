@@ -54,6 +54,18 @@ impl Stamp {
         self.as_str().get(..10).unwrap_or_default()
     }
 
+    /// Tells if both are of one day.
+    #[must_use]
+    pub fn is_same_day(&self, other: &Stamp) -> bool {
+        self.0.get(..10) == other.0.get(..10)
+    }
+
+    /// The text, as bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The time of day: `21:51:23.456789`.
     #[must_use]
     pub fn time(&self) -> &str {

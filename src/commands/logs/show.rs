@@ -5,8 +5,6 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use serde::Serialize;
-
 use super::{Form, Grep, Options};
 use crate::error::Error;
 use crate::output::log_merge::Entry;
@@ -51,27 +49,10 @@ struct Labels {
 /// What the lines of a stream of a run have in common.
 struct Head {
     run: Rc<Run>,
-    id: String,
     /// In front of the time, and between time and text.
     styled: (String, String),
-}
-
-/// A line as JSON, schema 1.
-#[derive(Serialize)]
-struct JsonLine<'l> {
-    /// The local time at which the line was read from the step, `null` if the log does not
-    /// tell.
-    time: Option<&'l str>,
-    /// `out` or `err`.
-    stream: &'static str,
-    package: &'l str,
-    version: &'l str,
-    /// The path of the step, `interrupts/{type}_{i}` for an interrupt.
-    step: &'l str,
-    /// The start of the run, in UTC, as the names of its logs have it.
-    run: &'l str,
-    /// The text of the line; U+FFFD for what is no UTF-8.
-    text: &'l str,
+    /// What is between time and text in JSON.
+    json: Vec<u8>,
 }
 
 impl Show {
@@ -143,7 +124,7 @@ impl Show {
         let dim = self.palette.dim;
         if self
             .newest
-            .is_none_or(|newest| newest.date() != entry.due.date())
+            .is_none_or(|newest| !newest.is_same_day(&entry.due))
         {
             printer.line(format_args!("{dim}-- {} --{dim:#}", entry.due.date()))?;
         }
@@ -165,6 +146,9 @@ impl Show {
         printer.bytes(&self.buffer)
     }
 
+    /// Shows a line as JSON, schema 1: `time`, the local time at which the line was read from
+    /// the step, or `null` if the log does not tell; what [`fields`] has; and `text`. A log
+    /// has millions of lines, and serde is slow in a binary that is built for size.
     fn json(&mut self, entry: &Entry<'_>, printer: &mut Printer) -> Result<(), Error> {
         if self.is_new(entry) {
             self.set_head(entry);
@@ -172,15 +156,20 @@ impl Show {
         let Some(head) = self.heads.get(index(entry.stream)).and_then(Option::as_ref) else {
             return Ok(());
         };
-        printer.json(&JsonLine {
-            time: entry.line.time.as_ref().map(Stamp::as_str),
-            stream: name(entry.stream),
-            package: &entry.run.package,
-            version: &entry.run.version,
-            step: &entry.run.step,
-            run: &head.id,
-            text: &String::from_utf8_lossy(entry.line.text),
-        })
+        let json = &mut self.buffer;
+        json.clear();
+        match &entry.line.time {
+            Some(time) => {
+                json.extend_from_slice(b"{\"time\":\"");
+                json.extend_from_slice(time.as_bytes());
+                json.push(b'"');
+            }
+            None => json.extend_from_slice(b"{\"time\":null"),
+        }
+        json.extend_from_slice(&head.json);
+        text::add_json(entry.line.text, json);
+        json.extend_from_slice(b"}\n");
+        printer.bytes(json)
     }
 
     /// Tells if the newest line of this stream was one of another run.
@@ -229,11 +218,11 @@ impl Show {
         let name = name(entry.stream);
         let head = Head {
             run: Rc::clone(entry.run),
-            id: entry.run.id(),
             styled: (
                 dim.to_string(),
                 format!("{dim:#} {label}{stream}{name}{stream:#} "),
             ),
+            json: fields(entry),
         };
         if let Some(slot) = self.heads.get_mut(index(entry.stream)) {
             *slot = Some(head);
@@ -257,6 +246,30 @@ impl Labels {
         }
         text::escape(&words.join(" ")).into_owned()
     }
+}
+
+/// The fields that the lines of a stream of a run have in common, from `time` to `text`:
+/// - `stream`: `out` or `err`
+/// - `package`, `version`
+/// - `step`: the path of the step, `interrupts/{type}_{i}` for an interrupt
+/// - `run`: the start of the run, in UTC, as the names of its logs have it
+fn fields(entry: &Entry<'_>) -> Vec<u8> {
+    let run = entry.run;
+    let mut json = Vec::new();
+    for (name, value) in [
+        ("stream", name(entry.stream)),
+        ("package", &run.package),
+        ("version", &run.version),
+        ("step", &run.step),
+        ("run", &run.id()),
+    ] {
+        json.push(b',');
+        text::add_json(name.as_bytes(), &mut json);
+        json.push(b':');
+        text::add_json(value.as_bytes(), &mut json);
+    }
+    json.extend_from_slice(b",\"text\":");
+    json
 }
 
 fn index(stream: Stream) -> usize {
