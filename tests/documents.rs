@@ -47,6 +47,7 @@ fn named_tests(text: &str) -> impl Iterator<Item = &str> {
 fn every_test_that_a_document_names_exists() {
     let mut known: BTreeSet<String> = functions("tests", "").into_iter().collect();
     known.extend(functions("tests/faults", "faults::"));
+    known.extend(functions("tests/logs", "logs::"));
     // How the documents write the name of a test.
     known.insert("file::test".to_owned());
     let mut named = 0;

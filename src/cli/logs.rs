@@ -35,6 +35,13 @@ The time of a line:
   Lines of all logs are merged by their times. Those of one log stay in order,
   also if its clock went back.
 
+The outcome of a run:
+  The agent notes with a log how its run has ended: an extended attribute, which
+  nearly all file systems have. Without it, as in the logs of the Python agent,
+  the flag of a step, the last results of checks and the flag of an interrupt
+  tell it of the newest run. Otherwise it is unknown, also if the agent was
+  killed.
+
 Forms:
   Of a line that is longer than 64 KiB, each 64 KiB are shown as a line.
   human  Colours that a step has set are left out, and control characters are

@@ -173,12 +173,16 @@ impl One<'_> {
             no_chmod: true,
             write_cmds: true,
         };
-        match ready.run(&command, runner) {
-            Ok(End::Ran { code: 0 }) if self.reboot.is_some() => self.await_reboot(runner),
-            Ok(End::Ran { code: 0 }) => Ok(Outcome::Succeeded),
+        let is_success = |end| match end {
+            End::Ran { code: 0 } => true,
             // The shutdown that the command asked for has ended it: the reboot has begun.
             // An operator must not take it for a failure.
-            Ok(End::Ran { code: -15 }) if self.reboot.is_some() => Ok(Outcome::Succeeded),
+            End::Ran { code: -15 } => self.reboot.is_some(),
+            _ => false,
+        };
+        match ready.run(&command, is_success, runner) {
+            Ok(End::Ran { code: 0 }) if self.reboot.is_some() => self.await_reboot(runner),
+            Ok(end) if is_success(end) => Ok(Outcome::Succeeded),
             Ok(end) => {
                 let (cmd, code) = (python::strings(self.cmd), end.code());
                 let line = format!("INTERRUPT FAILED: {cmd} return_code: {code}");

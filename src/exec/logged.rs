@@ -5,7 +5,7 @@ use super::ExecContext;
 use super::tee::{Command, End, Logs, Runner};
 use crate::error::Error;
 use crate::output::Sink;
-use crate::output::log_file::Claim;
+use crate::output::log_file::{Claim, Ended};
 use crate::output::log_name::err_path;
 
 /// A command that may start now. Its log files, if it has any, exist and are empty.
@@ -60,11 +60,17 @@ impl<'a> Ready<'a> {
         }
     }
 
-    /// Runs the command, and removes old logs of the same name.
+    /// Runs the command, notes with its log if its end `is_success`, and removes old logs
+    /// of the same name.
     ///
     /// # Errors
     /// If the command cannot be started, or its end is not known.
-    pub fn run(self, command: &Command<'_>, runner: &mut Runner<'_>) -> Result<End, Error> {
+    pub fn run(
+        self,
+        command: &Command<'_>,
+        is_success: impl Fn(End) -> bool,
+        runner: &mut Runner<'_>,
+    ) -> Result<End, Error> {
         runner.console().failures.last_lines.clear();
         let own_log = self.claim.as_ref().map(|claim| claim.path.clone());
         let (logs, hold) = match self.claim {
@@ -78,6 +84,13 @@ impl<'a> Ready<'a> {
             None => (Logs::none(), None),
         };
         let end = runner.tee(command, logs);
+        if let (Some(hold), Ok(end)) = (&hold, &end) {
+            hold.note(if is_success(*end) {
+                Ended::Succeeded
+            } else {
+                Ended::Failed
+            });
+        }
         drop(hold);
         // Also if the command could not be started, time after time, or if a full
         // disk prevented the new log. Only in that case a failure is not reported.

@@ -83,7 +83,8 @@ pub fn run_step<'e>(
         no_chmod: false,
         write_cmds: false,
     };
-    let end = ready.run(&command, runner)?;
+    let is_success = |end| judge(step, end) == Verdict::Succeeded;
+    let end = ready.run(&command, is_success, runner)?;
     let verdict = judge(step, end);
     let arguments = arguments.join(" ");
     let line = match verdict {

@@ -2,9 +2,10 @@
 
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -15,6 +16,7 @@ use time::OffsetDateTime;
 use super::log_name::{LogName, err_path, path};
 use crate::error::Error;
 use crate::host::{Dir, Root};
+use crate::system::sys;
 
 /// The number of runs of a step that keep their logs.
 pub const LOGS_KEPT: usize = 5;
@@ -64,6 +66,19 @@ pub struct Claim {
 /// The mark of a log that a live run writes. Dropping it takes it off.
 #[derive(Debug)]
 pub struct Hold(File);
+
+/// How the run that a log is of has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It has succeeded.
+    Succeeded,
+    /// It has failed.
+    Failed,
+}
+
+/// The extended attribute of a log that has its [`Ended`]. The log itself has nothing
+/// but what the run has said.
+const ENDED: &CStr = c"user.skyhook-agent.outcome";
 
 impl<'a> LogDir<'a> {
     /// Takes the log directory at `path` inside `root`, as
@@ -308,6 +323,29 @@ impl Hold {
         let log = log.try_clone().ok()?;
         fcntl(&log, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK))).ok()?;
         Some(Hold(log))
+    }
+
+    /// Notes how the run has ended. Not every file system can: then the log does not tell.
+    pub fn note(&self, ended: Ended) {
+        let _ = sys::set_xattr(self.0.as_fd(), ENDED, ended.name().as_bytes());
+    }
+}
+
+impl Ended {
+    fn name(self) -> &'static str {
+        match self {
+            Ended::Succeeded => "succeeded",
+            Ended::Failed => "failed",
+        }
+    }
+
+    /// Reads how the run has ended, from the log of its standard output; `None` if the log
+    /// does not tell.
+    #[must_use]
+    pub fn of(log: &File) -> Option<Ended> {
+        let noted = sys::get_xattr(log.as_fd(), ENDED).ok()?;
+        let mut all = [Ended::Succeeded, Ended::Failed].into_iter();
+        all.find(|ended| ended.name().as_bytes() == noted)
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use time::{OffsetDateTime, PrimitiveDateTime};
 
-use super::log_file;
+use super::log_file::{self, Ended};
 use super::log_name::{self, LogName, err_path};
 use crate::error::Error;
 use crate::host::Root;
@@ -90,6 +90,13 @@ impl Run {
     pub fn modified(&self, root: &Root, stream: Stream) -> Option<OffsetDateTime> {
         let log = self.open(root, stream).ok().flatten()?;
         Some(log.metadata().ok()?.modified().ok()?.into())
+    }
+
+    /// Tells how the run has ended, if its log does.
+    #[must_use]
+    pub fn ended(&self, root: &Root) -> Option<Ended> {
+        let log = self.open(root, Stream::Stdout).ok().flatten()?;
+        Ended::of(&log)
     }
 
     /// Tells if the run is under way: the agent has marked its log. The reference marks

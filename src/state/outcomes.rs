@@ -1,9 +1,10 @@
 //! How the runs that have logs on a node have ended, as far as its state tells.
 //!
-//! A log does not say how its run has ended. What does is: the flag of a step that has
-//! succeeded, the results of the last checks, the flag of an interrupt, and the mark of a
-//! log that is being written. Each of these files was written right after, or right
-//! before, the run that it is of: that is how the run is found.
+//! The agent notes with a log how its run has ended. Where it has not, since an older one
+//! or the reference wrote the log, or the file system keeps no notes, these tell: the flag
+//! of a step that has succeeded, the results of the last checks, and the flag of an
+//! interrupt. Each of these files was written right after, or right before, the run that it
+//! is of: that is how the run is found.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -13,6 +14,7 @@ use time::OffsetDateTime;
 
 use crate::error::Error;
 use crate::host::{Dir, Root};
+use crate::output::log_file::Ended;
 use crate::output::runs::Run;
 use crate::reactor::Stream;
 
@@ -52,10 +54,11 @@ pub fn of(root: &Root, state_dirs: &[PathBuf], runs: &[Run]) -> (Vec<Known>, Vec
                 false
             });
             Known {
-                outcome: if is_under_way {
-                    RunOutcome::Running
-                } else {
-                    RunOutcome::Unknown
+                outcome: match run.ended(root) {
+                    _ if is_under_way => RunOutcome::Running,
+                    Some(Ended::Succeeded) => RunOutcome::Succeeded,
+                    Some(Ended::Failed) => RunOutcome::Failed,
+                    None => RunOutcome::Unknown,
                 },
                 written: [Stream::Stdout, Stream::Stderr]
                     .iter()

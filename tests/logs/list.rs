@@ -1,10 +1,15 @@
 //! The list of runs.
 
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
 use std::process::Command;
 
 use serde_json::{Value, json};
+use skyhook_agent::system::sys;
 
-use super::support::{Node, Running, WAITS, agent, stdout_of_success};
+use super::support::skip::Skip;
+use super::support::{Node, Running, WAITS, agent, files, skip, stdout_of_success};
 use super::{LogDir, log};
 
 #[test]
@@ -66,6 +71,67 @@ fn owned(outcomes: &[(&str, &str)]) -> Vec<(String, String)> {
         .collect()
 }
 
+/// Sets the note of each log. Fails if the file system keeps none.
+fn note(node: &Node, value: &[u8]) -> io::Result<()> {
+    for path in files(&node.path("log")) {
+        let log = File::options().append(true).open(path)?;
+        sys::set_xattr(log.as_fd(), c"user.skyhook-agent.outcome", value)?;
+    }
+    Ok(())
+}
+
+/// Leaves the logs as an older agent or the reference does.
+fn remove_notes(node: &Node) {
+    // Where there can be none, there is nothing to remove.
+    let _ = note(node, b"");
+}
+
+#[test]
+fn a_log_tells_how_its_run_has_ended() {
+    let node = Node::new()
+        .step("a.sh", "#!/bin/sh\n")
+        .step_with(
+            "b.sh",
+            "#!/bin/sh\nexit 3\n",
+            &json!({ "returncodes": [3] }),
+        )
+        .step("c.sh", "#!/bin/sh\nexit 3\n")
+        .command("systemctl", "#!/bin/sh\nexit 3\n");
+    // Neither flags nor results of checks tell of these.
+    node.run_step().output().unwrap();
+    let restart = json!({ "type": "service_restart", "services": ["bad"] });
+    node.interrupt(&restart).output().unwrap();
+    if note(&node, b"").is_err() {
+        skip!(Skip::NotPossible(
+            "this file system has no extended attributes"
+        ));
+    }
+    assert!(
+        outcomes(&node)
+            .iter()
+            .all(|(_, outcome)| outcome == "unknown")
+    );
+    node.run_step().output().unwrap();
+    node.interrupt(&restart).output().unwrap();
+    let mut found = outcomes(&node);
+    found.retain(|(_, outcome)| outcome != "unknown");
+    found.sort();
+    let expected = owned(&[
+        ("a.sh", "succeeded"),
+        ("b.sh", "succeeded"),
+        ("c.sh", "failed"),
+        ("interrupts/service_restart_0", "failed"),
+    ]);
+    assert_eq!(found, expected);
+    // Who wrote something else there meant something else.
+    note(&node, b"done").unwrap();
+    assert!(
+        outcomes(&node)
+            .iter()
+            .all(|(_, outcome)| outcome == "unknown")
+    );
+}
+
 #[test]
 fn flags_tell_which_runs_of_steps_have_succeeded_and_check_results_how_checks_went() {
     let node = Node::new()
@@ -78,6 +144,7 @@ fn flags_tell_which_runs_of_steps_have_succeeded_and_check_results_how_checks_we
         .step("c.sh", "#!/bin/sh\necho c\nexit 3\n");
     node.script("sub/b_check.sh", "#!/bin/sh\nexit 1\n");
     node.run("apply").output().unwrap();
+    remove_notes(&node);
     let a_b_c = [
         ("a.sh", "succeeded"),
         ("sub/b.sh", "succeeded"),
@@ -90,6 +157,7 @@ fn flags_tell_which_runs_of_steps_have_succeeded_and_check_results_how_checks_we
     assert_eq!(found, expected);
 
     node.run("apply-check").output().unwrap();
+    remove_notes(&node);
     expected.extend(owned(&[
         ("a_check.sh", "succeeded"),
         ("c_check.sh", "succeeded"),
@@ -112,6 +180,7 @@ fn a_run_whose_flag_was_written_is_told_from_a_later_one_of_the_same_step() {
         .env("OVERLAY_ALWAYS_RUN_STEP", "true")
         .output()
         .unwrap();
+    remove_notes(&node);
     assert_eq!(
         outcomes(&node),
         owned(&[("a.sh", "succeeded"), ("a.sh", "unknown")])
@@ -123,6 +192,7 @@ fn the_flag_of_an_interrupt_tells_that_it_has_succeeded() {
     let node = Node::new().command("systemctl", "#!/bin/sh\n[ \"$2\" != bad ] || exit 3\n");
     let restart = |service: &str| json!({ "type": "service_restart", "services": [service] });
     node.interrupt(&restart("bad")).output().unwrap();
+    remove_notes(&node);
     let first = outcomes(&node);
     assert!(
         first
@@ -132,6 +202,7 @@ fn the_flag_of_an_interrupt_tells_that_it_has_succeeded() {
         "{first:?}"
     );
     node.interrupt(&restart("good")).output().unwrap();
+    remove_notes(&node);
     let all = outcomes(&node);
     assert!(all.len() > first.len(), "{all:?}");
     assert_eq!(all.last().unwrap().1, "succeeded", "{all:?}");
