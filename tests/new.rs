@@ -3,9 +3,11 @@
 mod support;
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
+use skyhook_agent::system::sys;
 use support::{
     after_banner, agent, agent_line, assert_says, names, shell, stderr, stdout, stdout_of_success,
     unstamp, with_prelude,
@@ -227,6 +229,25 @@ fn a_package_that_cannot_be_written_leaves_nothing() {
         &["cannot write my-package/config.json: "],
     );
     assert!(names(dir.path()).is_empty());
+}
+
+#[test]
+fn what_a_killed_run_has_left_goes_and_what_a_live_one_makes_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let names_before =
+        ["abc123", "def456", "ghi789"].map(|end| format!(".skyhook-agent-new-{end}"));
+    let [left, live, file] = names_before.each_ref().map(|name| dir.path().join(name));
+    fs::create_dir_all(left.join("skyhook_dir")).unwrap();
+    fs::write(left.join("config.json"), "{").unwrap();
+    fs::create_dir(&live).unwrap();
+    fs::write(&file, "").unwrap();
+    let lock = fs::File::open(&live).unwrap();
+    assert!(sys::try_lock(lock.as_fd()).unwrap());
+    stdout_of_success(&new(&dir, &["my-package"]).output().unwrap());
+    assert_eq!(
+        names(dir.path()),
+        [&*names_before[1], &*names_before[2], "my-package"]
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::str::FromStr;
@@ -11,6 +12,7 @@ use anstream::ColorChoice;
 use super::Outcome;
 use crate::error::Error;
 use crate::output::Printer;
+use crate::system::sys;
 use template::File;
 
 mod template;
@@ -84,18 +86,27 @@ pub fn run(options: &Options, printer: &mut Printer) -> Result<Outcome, Error> {
     Ok(Outcome::Succeeded)
 }
 
+/// The start of the name that a package has until all of its files are there.
+const STAGING: &str = ".skyhook-agent-new-";
+
 /// Makes the directory with these files under a temporary name, and gives it its own when
 /// all of them are there.
 fn make(dir: &Path, files: &[File]) -> Result<(), Error> {
     if fs::symlink_metadata(dir).is_ok() {
         return Err(taken(dir));
     }
+    remove_leftovers();
     let staging = tempfile::Builder::new()
-        .prefix(".skyhook-agent-new-")
+        .prefix(STAGING)
         // Less the umask, as for any other directory.
         .permissions(Permissions::from_mode(0o777))
         .tempdir_in(".")
         .map_err(|error| Error::io("create a directory in", ".", error))?;
+    // Others see that it is no leftover. It stays locked until it has its own name.
+    let lock = fs::File::open(staging.path());
+    let _lock = lock.inspect(|dir| {
+        let _ = sys::try_lock(dir.as_fd());
+    });
     for file in files {
         write(staging.path(), file)
             .map_err(|error| Error::io("write", dir.join(&file.path), error))?;
@@ -110,6 +121,22 @@ fn make(dir: &Path, files: &[File]) -> Result<(), Error> {
         }
         Err(error) if is_taken(&error) => Err(taken(dir)),
         Err(error) => Err(Error::io("create", dir, error)),
+    }
+}
+
+/// Removes the directories that killed processes have left here: those that no process has
+/// locked. One that cannot be removed does no harm.
+fn remove_leftovers() {
+    for entry in fs::read_dir(".").into_iter().flatten().flatten() {
+        let is_staging = entry.file_name().to_string_lossy().starts_with(STAGING)
+            && entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let path = entry.path();
+        if is_staging
+            && let Ok(dir) = fs::File::open(&path)
+            && let Ok(true) = sys::try_lock(dir.as_fd())
+        {
+            let _ = fs::remove_dir_all(&path);
+        }
     }
 }
 
