@@ -1,13 +1,15 @@
 //! The options of `validate`.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, ValueEnum};
+use clap::builder::{PossibleValue, TypedValueParser};
+use clap::{Arg, Args, Command, ValueEnum};
 
 use super::common::Color;
 use crate::commands::validate::{self, Options};
 use crate::package::Code;
+use crate::package::lint::near;
 
 /// The end of `skyhook-agent validate -h`.
 pub(super) const SHORT_NOTES: &str = "\
@@ -83,7 +85,7 @@ pub(super) struct Validate {
     #[arg(
         long,
         value_name = "CODE",
-        value_parser = code_parser(),
+        value_parser = CodeParser,
         hide_possible_values = true,
         conflicts_with = "paths"
     )]
@@ -124,7 +126,33 @@ impl From<Validate> for Options {
     }
 }
 
-fn code_parser() -> impl TypedValueParser<Value = Code> {
-    PossibleValuesParser::new(Code::ALL.iter().map(|code| code.name()))
-        .try_map(|name| Code::from_name(&name).ok_or("not a code"))
+/// Reads a code. clap's own answer to a word that is none lists all of them.
+#[derive(Clone)]
+struct CodeParser;
+
+impl TypedValueParser for CodeParser {
+    type Value = Code;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        option: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<Code, clap::Error> {
+        parse_code.parse_ref(command, option, value)
+    }
+
+    /// For completions.
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let names = Code::ALL.iter().map(|code| code.name());
+        Some(Box::new(names.map(PossibleValue::new)))
+    }
+}
+
+fn parse_code(word: &str) -> Result<Code, String> {
+    let names = Code::ALL.iter().map(|code| code.name());
+    Code::from_name(word).ok_or_else(|| match near(word, names) {
+        Some(near) => format!("did you mean {near}?"),
+        None => "expected a code that validate prints, such as no-file".to_owned(),
+    })
 }

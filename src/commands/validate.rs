@@ -101,6 +101,19 @@ fn count(reports: &[Report], severity: Severity) -> usize {
     reports.iter().map(|report| report.count(severity)).sum()
 }
 
+/// Counts for people: `2 packages: 1 error, no warnings`.
+fn summary(reports: &[Report]) -> String {
+    let number = |number: usize, of: &str| match number {
+        0 => format!("no {of}s"),
+        1 => format!("1 {of}"),
+        _ => format!("{number} {of}s"),
+    };
+    let packages = number(reports.len(), "package");
+    let errors = number(count(reports, Severity::Error), "error");
+    let warnings = number(count(reports, Severity::Warning), "warning");
+    format!("{packages}: {errors}, {warnings}")
+}
+
 /// Finds the directory of a package, and its config.json.
 fn files(path: &Path) -> Result<Files, Error> {
     let metadata = path.metadata().map_err(|error| {

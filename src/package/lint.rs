@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::host::Root;
 
 pub use files::{Dir, Files};
+pub use near::near;
 pub use report::{Located, Report, Script, Text};
 
 use notes::Notes;

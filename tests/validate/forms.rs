@@ -186,7 +186,7 @@ the operator's name of the package is \"100%25\u{e4}\"%0A\
 the operator's name decides where state and logs go: use one name
 ::warning file=a%2Cb/config.json,line=9,col=19,title=skyhook-agent on-host::modes.apply[0].on_host: \
 the agent ignores this: the step runs on the host%0Awrite true
-0 errors, 2 warnings
+1 package: no errors, 2 warnings
 ";
     assert_eq!(stdout_of_success(&output), expected);
 }
@@ -200,12 +200,22 @@ fn a_code_is_explained_as_in_the_documents() {
         .unwrap();
     let explanation = stdout_of_success(&output);
     assert!(document.contains(&format!("### `same-flag`\n\n{explanation}\n")));
-    let output = agent()
-        .args(["validate", "--explain", "same-flags"])
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    assert_says(&stderr(&output), &["a similar value exists: 'same-flag'"]);
+    for (word, answer) in [
+        ("same-flags", "did you mean same-flag?"),
+        ("SAME_FLAG", "did you mean same-flag?"),
+        ("x", "expected a code that validate prints, such as no-file"),
+    ] {
+        let output = agent()
+            .args(["validate", "--explain", word])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let expected = format!("error: invalid value '{word}' for '--explain <CODE>': {answer}\n");
+        let said = stderr(&output);
+        assert!(said.starts_with(&expected), "{said}");
+        // No list of all the codes.
+        assert!(said.lines().count() <= 4, "{said}");
+    }
 }
 
 #[test]

@@ -1,10 +1,9 @@
 //! The findings as annotations of a GitHub workflow: a command on each line, which the
 //! runner takes from the output of a step.
 
-use super::count;
+use super::summary;
 use crate::error::Error;
 use crate::output::Printer;
-use crate::package::Severity;
 use crate::package::lint::{Located, Report};
 use crate::text::escape;
 
@@ -14,9 +13,7 @@ pub(super) fn print(reports: &[Report], printer: &mut Printer) -> Result<(), Err
             printer.line(command(report, located))?;
         }
     }
-    let errors = count(reports, Severity::Error);
-    let warnings = count(reports, Severity::Warning);
-    printer.line(format_args!("{errors} errors, {warnings} warnings"))
+    printer.line(summary(reports))
 }
 
 fn command(report: &Report, located: &Located) -> String {

@@ -2,7 +2,7 @@
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::count;
+use super::{count, summary};
 use crate::error::Error;
 use crate::output::{Palette, Printer};
 use crate::package::Severity;
@@ -29,20 +29,7 @@ pub(super) fn print(reports: &[Report], printer: &mut Printer) -> Result<(), Err
         (0, _) => palette.warning,
         _ => palette.bad,
     };
-    let packages = number(reports.len(), "package");
-    let errors = number(errors, "error");
-    let warnings = number(warnings, "warning");
-    printer.line(format_args!(
-        "{style}{packages}: {errors}, {warnings}{style:#}"
-    ))
-}
-
-fn number(number: usize, of: &str) -> String {
-    match number {
-        0 => format!("no {of}s"),
-        1 => format!("1 {of}"),
-        _ => format!("{number} {of}s"),
-    }
+    printer.line(format_args!("{style}{}{style:#}", summary(reports)))
 }
 
 /// The lines of one finding, at most `width` columns of config.json in each.

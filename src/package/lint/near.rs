@@ -2,7 +2,8 @@
 
 /// Finds the name that is nearest, if one is near. Case counts for nothing, and `-` and
 /// `_` are one.
-pub(super) fn near<'k>(word: &str, names: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+#[must_use]
+pub fn near<'k>(word: &str, names: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let plain = |text: &str| text.to_lowercase().replace('-', "_");
     let word = plain(word);
     // One slip for each four letters.
