@@ -3,9 +3,10 @@
 mod support;
 
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill, killpg};
-use support::skip::try_out;
+use support::skip::{Skip, try_out};
 use support::{
     LEAVES_A_MARK, Node, Running, WAITS, assert_says, names, or_skip, stderr, stdout, unstamp,
     with_prelude, wrapped,
@@ -99,28 +100,58 @@ fn a_sighup_that_the_agent_was_started_to_ignore_cancels_nothing() {
     assert_eq!(stderr(&output), "");
 }
 
-/// The kernel would stop a step in a process group of its own when it sets the
-/// terminal, as ssh and sudo do, and nothing would report that.
-#[test]
-fn a_step_may_set_the_terminal() {
-    let node = Node::new().step("tty.sh", "#!/bin/sh\nstty sane < /dev/tty && echo set\n");
+/// `run-step` on a terminal, which script(1) of util-linux makes.
+fn on_terminal(node: &Node, redirection: &str, arguments: &[&str]) -> Result<Command, Skip> {
     let mut run_step = node.run_step();
-    run_step.arg("--plain");
-    let mut words = vec![run_step.get_program()];
-    words.extend(run_step.get_args());
-    let words: Vec<String> = words
-        .iter()
-        .map(|word| format!("'{}'", word.to_str().unwrap()))
-        .collect();
-    // script(1) of util-linux gives the run a terminal. Its stdin is still none.
+    run_step.args(arguments);
+    let words = std::iter::once(run_step.get_program()).chain(run_step.get_args());
+    let words: Vec<String> = words.map(|word| format!("'{}'", word.display())).collect();
     let script = |command: &str| {
         let mut script = Command::new("timeout");
         script.args(["20", "script", "-qec", command, "/dev/null"]);
         script.stdin(Stdio::null());
         script
     };
-    or_skip!(try_out(&mut script("true"), "script(1) gets no terminal"));
-    let mut run = script(&format!("{} < /dev/null", words.join(" ")));
+    try_out(&mut script("true"), "script(1) gets no terminal")?;
+    Ok(script(&format!("{}{redirection}", words.join(" "))))
+}
+
+/// With a timeout the step has a process group of its own, which the terminal does not know.
+#[test]
+fn ctrl_c_reaches_the_step_with_and_without_a_timeout() {
+    for timeout in [&[][..], &["--timeout", "1h"]] {
+        // The shell has a child, which is in its group.
+        let node = Node::new()
+            .step("wait.sh", "#!/bin/sh\necho ready\nsleep 60\necho late\n")
+            .step("mark.sh", LEAVES_A_MARK);
+        let arguments = [&["--plain"], timeout].concat();
+        let begun = Instant::now();
+        let mut run = Running::start(&mut or_skip!(on_terminal(&node, "", &arguments)));
+        run.wait_for_line("ready");
+        run.send("\u{3}");
+        let output = run.finish();
+        assert!(begun.elapsed() < Duration::from_secs(15), "{output:?}");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let shown = stdout(&output);
+        assert_says(
+            &shown,
+            &["cancelled: ", "wait.sh finishes, nothing further starts"],
+        );
+        assert_says(&shown, &["FAILED: wait.sh  -2\r\n"]);
+        assert!(
+            !shown.contains("late") && !node.has_run("mark.sh"),
+            "{shown}"
+        );
+    }
+}
+
+/// The kernel would stop a step in a process group of its own when it sets the
+/// terminal, as ssh and sudo do, and nothing would report that.
+#[test]
+fn a_step_may_set_the_terminal() {
+    let node = Node::new().step("tty.sh", "#!/bin/sh\nstty sane < /dev/tty && echo set\n");
+    // Its stdin is still none.
+    let mut run = or_skip!(on_terminal(&node, " < /dev/null", &["--plain"]));
     let output = run.output().unwrap();
     assert_says(&stdout(&output), &[" set", "SUCEEDED: tty.sh"]);
 }
