@@ -163,12 +163,7 @@ fn places(options: &Options, settings: &Settings, root: &Root) -> Result<Vec<Pla
         dirs.push(dir);
     }
     if options.state_dirs.is_empty() {
-        dirs = survey::find(root);
-        if root.open_dir(Path::new(&settings.root_dir)).is_ok()
-            && settings.variable("SKYHOOK_ROOT_DIR").is_some()
-        {
-            dirs.push(settings.root_dir.clone());
-        }
+        dirs = survey::find(root, settings);
     }
     let mut places: Vec<Place> = Vec::new();
     for dir in dirs {

@@ -44,7 +44,7 @@ pub struct Known {
 /// first. Looks into these state directories, inside the root; one may be missing. Returns
 /// what could not be looked at, too.
 #[must_use]
-pub fn of(root: &Root, state_dirs: &[PathBuf], runs: &[Run]) -> (Vec<Known>, Vec<Error>) {
+pub fn of(root: &Root, state_dirs: &[String], runs: &[Run]) -> (Vec<Known>, Vec<Error>) {
     let mut errors = Vec::new();
     let known = runs
         .iter()
@@ -68,7 +68,7 @@ pub fn of(root: &Root, state_dirs: &[PathBuf], runs: &[Run]) -> (Vec<Known>, Vec
         })
         .collect();
     let mut found = Outcomes { root, runs, known };
-    for dir in state_dirs {
+    for dir in state_dirs.iter().map(Path::new) {
         found.take_flags(dir);
         found.take_checks(dir);
         found.take_interrupts(dir);

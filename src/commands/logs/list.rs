@@ -1,7 +1,5 @@
 //! Lists runs.
 
-use std::path::{Path, PathBuf};
-
 use serde::Serialize;
 
 use super::{Form, Logs, stamp};
@@ -10,10 +8,8 @@ use crate::output::runs::Run;
 use crate::reactor::Stream;
 use crate::stamp::{Iso8601, Stamp};
 use crate::state::outcomes::{self, RunOutcome};
+use crate::state::survey;
 use crate::text;
-
-/// The directory of the operator that has a state directory for each custom resource.
-const STATE_DIRS: &str = "/var/lib/skyhook";
 
 /// A run as JSON, schema 1.
 #[derive(Serialize)]
@@ -40,7 +36,8 @@ pub(super) fn print(
     chosen: &[&Run],
     since: Option<Stamp>,
 ) -> Result<(), Error> {
-    let (outcomes, errors) = outcomes::of(logs.root, &state_dirs(logs), runs);
+    let state_dirs = survey::find(logs.root, logs.context.settings);
+    let (outcomes, errors) = outcomes::of(logs.root, &state_dirs, runs);
     logs.report(errors)?;
     let mut rows = Vec::new();
     for (run, known) in runs.iter().zip(outcomes) {
@@ -67,23 +64,6 @@ pub(super) fn print(
             .try_for_each(|row| logs.context.printer.json(row));
     }
     table(logs, &rows)
-}
-
-/// The directories that may have the state of the packages: the operator's, and that of the
-/// environment.
-fn state_dirs(logs: &Logs<'_, '_>) -> Vec<PathBuf> {
-    let mut dirs = vec![
-        Path::new("/").join(&logs.context.settings.root_dir),
-        PathBuf::from("/etc/skyhook"),
-    ];
-    if let Ok(dir) = logs.root.open_dir(Path::new(STATE_DIRS))
-        && let Ok(listed) = dir.list(|_| false)
-    {
-        let names = listed.dirs.iter();
-        dirs.extend(names.map(|name| Path::new(STATE_DIRS).join(name)));
-    }
-    dirs.dedup();
-    dirs
 }
 
 /// Prints the rows for people, in columns.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{MOST_NAMES, join, lock_owner};
 use crate::host::Root;
+use crate::settings::Settings;
 
 /// The state directory that the agent uses if nothing else is said.
 const DEFAULT: &str = "/etc/skyhook";
@@ -45,11 +46,11 @@ impl Place {
     }
 }
 
-/// Finds the state directories of a node: the agent's usual one, and those of the
-/// operator's custom resources. A directory that cannot be read counts, so that this is
-/// said.
+/// Finds the state directories of a node: the agent's usual one, those of the operator's
+/// custom resources, and that of the environment, if it has one and it is there. A
+/// directory that cannot be read counts, so that this is said.
 #[must_use]
-pub fn find(root: &Root) -> Vec<String> {
+pub fn find(root: &Root, settings: &Settings) -> Vec<String> {
     let mut found = Vec::new();
     if looks_like_one(root, DEFAULT) {
         found.push(DEFAULT.to_owned());
@@ -64,6 +65,13 @@ pub fn find(root: &Root) -> Vec<String> {
         if entry.path.to_str().is_some() && looks_like_one(root, &path) {
             found.push(path);
         }
+    }
+    let own = &settings.root_dir;
+    if settings.variable("SKYHOOK_ROOT_DIR").is_some()
+        && root.open_dir(Path::new(own)).is_ok()
+        && !found.contains(own)
+    {
+        found.push(own.clone());
     }
     found
 }
