@@ -31,8 +31,10 @@ fn the_stamper_agrees_with_the_model_on_every_seed() {
 
 #[test]
 fn every_config_seed_is_accepted_or_refused_as_it_should_be() {
-    let package = checks::config::Package::on_disk();
-    seeds("config").iter().for_each(|seed| package.check(seed));
+    let package = checks::package::Package::on_disk();
+    seeds("config")
+        .iter()
+        .for_each(|seed| checks::config::check(&package, seed));
 }
 
 #[test]
@@ -73,8 +75,8 @@ fn every_flag_seed_is_read_back_only_if_python_prints_it_so() {
 /// The seeds of config.json are such, too.
 #[test]
 fn every_validate_seed_has_the_agent_s_verdict_and_can_be_shown() {
-    let package = checks::validate::Package::on_disk();
+    let package = checks::package::Package::on_disk();
     for seed in [seeds("validate"), seeds("config")].concat() {
-        package.check(&seed);
+        checks::validate::check(&package, &seed);
     }
 }

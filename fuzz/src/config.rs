@@ -1,52 +1,27 @@
 //! Reading config.json. A refusal has complete lines, and an accepted config keeps all
 //! rules that the rest of the agent relies on.
 
-use std::fs;
 use std::path::{Component, Path};
 
 use serde_json::Value;
-use skyhook_agent::host::Root;
 use skyhook_agent::package::{Config, Finding, Idempotence, Mode, Severity, Step, inspect};
-use tempfile::TempDir;
 
-/// The step files of the package that config.json belongs to.
-const FILES: [&str; 3] = ["a.sh", "a_check.sh", "steps/b"];
+use super::package::{Package, STEP_FILES};
 
-/// A package on disk.
-pub struct Package {
-    dir: TempDir,
-    root: Root,
-}
-
-impl Package {
-    /// Creates one with a few step files.
-    pub fn on_disk() -> Package {
-        let dir = tempfile::tempdir().unwrap();
-        let step_dir = dir.path().join("copy/skyhook_dir");
-        fs::create_dir_all(step_dir.join("steps")).unwrap();
-        for file in FILES {
-            fs::write(step_dir.join(file), "").unwrap();
+/// Checks any bytes as the config.json of a package.
+pub fn check(package: &Package, json: &[u8]) {
+    let file = package.set_config(json);
+    let inspection = inspect(&package.root, file).unwrap_or_else(
+        // Only a file that is too long cannot be read here.
+        |error| panic!("{error}"),
+    );
+    match &inspection.config {
+        Some(config) => {
+            let document = serde_json::from_slice(json).unwrap();
+            check_accepted(config, &document);
+            check_warnings(&inspection.findings);
         }
-        let root = Root::open(dir.path()).unwrap();
-        Package { dir, root }
-    }
-
-    /// Checks any bytes as its config.json.
-    pub fn check(&self, json: &[u8]) {
-        let file = self.dir.path().join("copy/config.json");
-        fs::write(&file, json).unwrap();
-        let inspection = inspect(&self.root, Path::new("/copy/config.json")).unwrap_or_else(
-            // Only a file that is too long cannot be read here.
-            |error| panic!("{error}"),
-        );
-        match &inspection.config {
-            Some(config) => {
-                let document = serde_json::from_slice(json).unwrap();
-                check_accepted(config, &document);
-                check_warnings(&inspection.findings);
-            }
-            None => check_refused(&inspection.findings),
-        }
+        None => check_refused(&inspection.findings),
     }
 }
 
@@ -114,7 +89,7 @@ fn check_step(step: &Step, entry: &Value, mode: Mode) {
         .filter(|name| *name != Component::CurDir)
         .collect();
     let plain = plain.iter().collect::<std::path::PathBuf>();
-    let is_there = FILES
+    let is_there = STEP_FILES
         .iter()
         .chain(&["steps"])
         .any(|file| plain == Path::new(file));
@@ -146,7 +121,10 @@ fn check_step(step: &Step, entry: &Value, mode: Mode) {
     );
     for (name, value) in &step.env {
         assert_eq!(entry["env"][name], **value);
+        assert!(!name.contains(['=', '\0']), "{step:?}");
     }
+    let mut texts = step.arguments.iter().chain(step.env.values());
+    assert!(texts.all(|text| !text.contains('\0')), "{step:?}");
 }
 
 /// Returns whether `name` is a single file name.

@@ -3,6 +3,7 @@
 use skyhook_agent::state::marker::{FlagName, Marker};
 
 use super::base64;
+use super::python::{By, check_strings};
 
 /// Checks the input as the path of a flag, and as the text that a marker is made of.
 pub fn check(data: &[u8]) {
@@ -34,59 +35,7 @@ fn check_name(path: &str) {
             let strings = text
                 .strip_suffix(&format!("_[{}]", codes.join(", ")))
                 .unwrap_or_else(|| panic!("{text:?} has {returncodes:?}"));
-            check_strings(strings, &arguments);
+            check_strings(strings, &arguments, By::AnyPython);
         }
-    }
-}
-
-/// Checks that a version of Python prints `strings` as `printed`.
-fn check_strings(printed: &str, strings: &[String]) {
-    let mut rest = printed.strip_prefix('[').unwrap();
-    for (i, string) in strings.iter().enumerate() {
-        if i > 0 {
-            rest = rest.strip_prefix(", ").unwrap();
-        }
-        rest = check_string(rest, string);
-    }
-    assert_eq!(rest, "]", "{printed}");
-}
-
-/// Checks the same for a string at the start of `printed`; returns the rest.
-fn check_string<'p>(printed: &'p str, string: &str) -> &'p str {
-    let quote = match (string.find('\''), string.find('"')) {
-        (Some(_), None) => '"',
-        _ => '\'',
-    };
-    let mut rest = printed.strip_prefix(quote).unwrap();
-    for c in string.chars() {
-        let form = forms(c, quote)
-            .into_iter()
-            .find(|form| rest.starts_with(form))
-            .unwrap_or_else(|| panic!("expected {c:?} in {printed:?}"));
-        rest = &rest[form.len()..];
-    }
-    rest.strip_prefix(quote).unwrap()
-}
-
-/// The forms in which versions of Python print a character.
-fn forms(c: char, quote: char) -> Vec<String> {
-    let code = c as u32;
-    let escaped = match c {
-        '\t' => "\\t".to_owned(),
-        '\n' => "\\n".to_owned(),
-        '\r' => "\\r".to_owned(),
-        '\\' => "\\\\".to_owned(),
-        c if c == quote => format!("\\{c}"),
-        ' '..='~' => return vec![c.to_string()],
-        _ if code < 0x100 => format!("\\x{code:02x}"),
-        _ if code < 0x10000 => format!("\\u{code:04x}"),
-        _ => format!("\\U{code:08x}"),
-    };
-    // Versions differ in what they know; none prints these as they are.
-    let is_never_raw = c.is_ascii() || c.is_control() || c.is_whitespace();
-    if is_never_raw {
-        vec![escaped]
-    } else {
-        vec![c.to_string(), escaped]
     }
 }

@@ -11,5 +11,7 @@ pub mod flag;
 pub mod interrupt;
 pub mod log_reader;
 pub mod marker;
+pub mod package;
+pub mod python;
 pub mod stamper;
 pub mod validate;

@@ -1,63 +1,37 @@
 //! What validate says about a config.json. Its verdict is the agent's, and each finding
 //! can be shown.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use skyhook_agent::commands::validate::human;
-use skyhook_agent::host::Root;
 use skyhook_agent::output::Palette;
 use skyhook_agent::package::lint::{Dir, Files, Located, Options, Report, lint};
 use skyhook_agent::package::{Code, Severity, inspect};
-use tempfile::TempDir;
 
-/// The step files of the package that config.json belongs to.
-const STEP_FILES: [&str; 3] = ["a.sh", "a_check.sh", "steps/b"];
+use super::package::Package;
 
-/// A package on disk.
-pub struct Package {
-    dir: TempDir,
-    root: Root,
-}
-
-impl Package {
-    /// Creates one with a few step files.
-    pub fn on_disk() -> Package {
-        let dir = tempfile::tempdir().unwrap();
-        let step_dir = dir.path().join("copy/skyhook_dir");
-        fs::create_dir_all(step_dir.join("steps")).unwrap();
-        for file in STEP_FILES {
-            fs::write(step_dir.join(file), "#!/bin/sh\n").unwrap();
-        }
-        let root = Root::open(dir.path()).unwrap();
-        Package { dir, root }
-    }
-
-    /// Checks any bytes as its config.json.
-    pub fn check(&self, json: &[u8]) {
-        fs::write(self.dir.path().join("copy/config.json"), json).unwrap();
-        let is_accepted = inspect(&self.root, Path::new("/copy/config.json"))
-            .unwrap()
-            .config
-            .is_some();
-        let files = Files {
-            config: PathBuf::from("config.json"),
-            dirs: vec![Dir {
-                path: PathBuf::from("/copy"),
-                name: PathBuf::from("copy"),
-            }],
-        };
-        let report = lint(&self.root, &files, &Options::default());
-        // The agent finds that a directory is no program when it starts the step.
-        let refuses = |located: &Located| {
-            let finding = &located.finding;
-            finding.severity == Severity::Error && finding.code != Code::NotAFile
-        };
-        let refused = report.findings.iter().find(|located| refuses(located));
-        assert_eq!(refused.is_none(), is_accepted, "{refused:?}");
-        for located in &report.findings {
-            check_finding(&report, located, json);
-        }
+/// Checks any bytes as the config.json of a package.
+pub fn check(package: &Package, json: &[u8]) {
+    let file = package.set_config(json);
+    let inspection = inspect(&package.root, file).unwrap();
+    let is_accepted = inspection.config.is_some();
+    let files = Files {
+        config: PathBuf::from("config.json"),
+        dirs: vec![Dir {
+            path: PathBuf::from("/copy"),
+            name: PathBuf::from("copy"),
+        }],
+    };
+    let report = lint(&package.root, &files, &Options::default());
+    // The agent finds that a directory is no program when it starts the step.
+    let refuses = |located: &Located| {
+        let finding = &located.finding;
+        finding.severity == Severity::Error && finding.code != Code::NotAFile
+    };
+    let refused = report.findings.iter().find(|located| refuses(located));
+    assert_eq!(refused.is_none(), is_accepted, "{refused:?}");
+    for located in &report.findings {
+        check_finding(&report, located, json);
     }
 }
 
