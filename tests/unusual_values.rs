@@ -67,9 +67,23 @@ fn run_both(over: &Value) -> Vec<(Node, Output)> {
 }
 
 #[test]
-fn arguments_and_variables_that_no_process_can_have_are_refused_before_anything_runs() {
+fn an_argument_that_no_process_can_have_fails_the_step_before_it_runs() {
+    for (node, output) in run_both(&json!({ "arguments": ["a\0b"] })) {
+        assert_eq!(output.status.code(), Some(1));
+        assert!(!node.has_run("a.sh"));
+        assert_says(&stdout(&output), &["FAILED: a.sh "]);
+        assert_says(
+            &stderr(&output),
+            &["[err]", "cmd: expected no NUL byte in it"],
+        );
+        // A flag's name depends on the arguments.
+        assert!(files(&node.path("state/flags/pkg")).is_empty());
+    }
+}
+
+#[test]
+fn variables_that_no_process_can_have_are_refused_before_anything_runs() {
     for (over, says) in [
-        (json!({ "arguments": ["a\0b"] }), "expected no NUL in it"),
         (json!({ "env": { "A": "\0" } }), "expected no NUL in it"),
         (json!({ "env": { "A\0": "" } }), "expected a name without"),
         (json!({ "env": { "PATH=": "" } }), "expected a name without"),

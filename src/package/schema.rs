@@ -181,7 +181,9 @@ fn step(node: &Node<'_>, mode: Mode, exists: Exists<'_>) -> Option<Step> {
         }
         Some(file)
     });
-    let arguments = node.field("arguments", |arguments| arguments.list(text_for_a_process));
+    let arguments = node.field("arguments", |arguments| {
+        arguments.list(|argument| argument.string())
+    });
     let returncodes = node.field("returncodes", |codes| {
         let integers = codes.list(|code| code.integer())?;
         if !codes.has_items() {
@@ -230,6 +232,8 @@ fn step(node: &Node<'_>, mode: Mode, exists: Exists<'_>) -> Option<Step> {
     })
 }
 
+/// Reads variables. For the kernel a name ends at `=`, and a text at a NUL: with such a
+/// variable a step never runs.
 fn env(node: &Node<'_>) -> Option<BTreeMap<String, String>> {
     let variable = |(name, value): (&str, Node<'_>)| {
         if name.contains(['=', '\0']) {
@@ -238,20 +242,14 @@ fn env(node: &Node<'_>) -> Option<BTreeMap<String, String>> {
                 format!("expected a name without = and NUL, got {name:?}"),
             );
         }
-        Some((name.to_owned(), text_for_a_process(&value)?))
+        let text = value.string()?;
+        if text.contains('\0') {
+            let got = value.shown();
+            value.note(Code::NulByte, format!("expected no NUL in it, got {got}"));
+        }
+        Some((name.to_owned(), text))
     };
     Some(node.fields()?.into_iter().filter_map(variable).collect())
-}
-
-/// Reads an argument or a variable's value. For the kernel it ends at a NUL, so a step
-/// that has one in it never runs.
-fn text_for_a_process(node: &Node<'_>) -> Option<String> {
-    let text = node.string()?;
-    if text.contains('\0') {
-        let got = node.shown();
-        node.note(Code::NulByte, format!("expected no NUL in it, got {got}"));
-    }
-    Some(text)
 }
 
 /// Checks a name that becomes a file's name with a suffix. If it were too long, this

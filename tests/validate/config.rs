@@ -185,6 +185,11 @@ fn each_warning_about_config_json_has_its_line() {
             ],
         ),
         (
+            "nts\": []",
+            "nts\": [\"a\\u0000\"]",
+            vec!["nul-byte 8:51 modes.apply[0].arguments[0]"],
+        ),
+        (
             "\"arguments\": []",
             "\"arguments\": [\"env:A\", \"--b=env:B\"]",
             vec!["env-in-argument 8:60 modes.apply[0].arguments[1]"],

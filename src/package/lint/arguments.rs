@@ -35,6 +35,10 @@ fn arguments(step: &Step<'_>, notes: &mut Notes<'_>) {
     let mut option = None;
     for (i, argument) in step.arguments() {
         let place = place.index(i);
+        if argument.contains('\0') {
+            let message = "this has a NUL, which no process can be given: the step does not run";
+            notes.warn(Code::NulByte, &place, message);
+        }
         if let Some(reference) = reference_inside(argument) {
             let message = format!("{reference:?} is not replaced here, and passed as it is");
             notes.warn(Code::EnvInArgument, &place, message);
