@@ -23,8 +23,8 @@ use crate::output::log_file::LogDir;
 use crate::package::{Config, Mode};
 use crate::settings::Settings;
 use crate::system::capabilities::may_change_root;
-use configmaps::Configmaps;
 pub(super) use crate::text::words;
+use configmaps::Configmaps;
 use package::Steps;
 use watch::Watch;
 
