@@ -5,7 +5,8 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use support::{names, shell, stderr, stdout, stdout_of_success};
+use support::skip::{Skip, skip};
+use support::{is_root, names, shell, stderr, stdout, stdout_of_success};
 
 fn document() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/packages.md");
@@ -21,13 +22,13 @@ fn blocks(document: &str) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// The commands of the document, in order, each with the output that the document shows
-/// below it.
-fn examples(document: &str) -> Vec<(&str, Option<&str>)> {
+/// The commands of one kind in the document, in order, each with the output that the
+/// document shows below it.
+fn examples<'a>(document: &'a str, wanted: &str) -> Vec<(&'a str, Option<&'a str>)> {
     let blocks = blocks(document);
     let after = blocks.iter().skip(1).map(Some).chain([None]);
     let pairs = blocks.iter().zip(after);
-    let examples = pairs.filter(|((kind, _), _)| *kind == "sh");
+    let examples = pairs.filter(|((kind, _), _)| *kind == wanted);
     examples
         .map(|((_, commands), after)| {
             let shown = after.filter(|(kind, _)| kind.is_empty());
@@ -36,24 +37,32 @@ fn examples(document: &str) -> Vec<(&str, Option<&str>)> {
         .collect()
 }
 
-/// Puts TIME in place of each time, with a T or a space before the hour, and with or
-/// without a fraction.
+/// Puts TIME in place of each time, and `N s` in place of each number of seconds.
 fn without_times(text: &str) -> String {
-    const SHAPE: &str = "dddd-dd-dd?dd:dd:dd";
+    // As in stamps and in the list of steps; as in the names of logs.
+    const SHAPES: [&str; 2] = ["dddd-dd-dd?dd:dd:dd", "dddd-dd-dd-dddddd"];
     let fits = |c: char, shape: char| match shape {
         'd' => c.is_ascii_digit(),
         '?' => c == 'T' || c == ' ',
         _ => c == shape,
     };
+    let is_of = |text: &str, shape: &str| {
+        text.len() >= shape.len() && text.chars().zip(shape.chars()).all(|(c, s)| fits(c, s))
+    };
     let mut out = String::new();
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
-        let is_time =
-            rest.len() >= SHAPE.len() && rest.chars().zip(SHAPE.chars()).all(|(c, s)| fits(c, s));
-        if is_time {
+        if let Some(shape) = SHAPES.iter().find(|shape| is_of(rest, shape)) {
             out.push_str("TIME");
-            let after = &rest[SHAPE.len()..];
-            rest = after.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+            let after = &rest[shape.len()..];
+            let is_of_fraction = |c: char| c.is_ascii_digit();
+            let fraction = after
+                .strip_prefix('.')
+                .filter(|rest| rest.starts_with(is_of_fraction));
+            rest = fraction.map_or(after, |rest| rest.trim_start_matches(is_of_fraction));
+        } else if is_of(rest, "d.d s") {
+            out.push_str("N s");
+            rest = &rest["d.d s".len()..];
         } else {
             out.push(c);
             rest = &rest[c.len_utf8()..];
@@ -62,21 +71,16 @@ fn without_times(text: &str) -> String {
     out
 }
 
-/// One after the other in one shell, as a reader would type them.
-#[test]
-fn the_commands_run_and_print_what_the_document_shows() {
+/// Runs examples one after the other in one shell, as a reader would type them. `prelude`
+/// comes first.
+#[track_caller]
+fn assert_print_what_is_shown(prelude: &str, examples: &[(&str, Option<&str>)]) {
+    const MARK: &str = "--- next ---\n";
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().canonicalize().unwrap();
-    let document = document();
-    let examples = examples(&document);
-    assert!(examples.len() >= 8, "{}", examples.len());
-    let shown = examples.iter().filter(|(_, shown)| shown.is_some());
-    assert!(shown.count() >= 6);
-
-    const MARK: &str = "--- next ---\n";
     let commands = examples.iter().map(|(commands, _)| *commands);
     let script = commands.collect::<Vec<_>>().join("echo '--- next ---'\n");
-    let output = shell(&path, &format!("set -eu\n{script}"))
+    let output = shell(&path, &format!("set -eu\n{prelude}{script}"))
         .output()
         .unwrap();
     let (stdout, stderr) = (stdout(&output), stderr(&output));
@@ -86,9 +90,60 @@ fn the_commands_run_and_print_what_the_document_shows() {
     assert_eq!(printed.len(), examples.len());
     for ((commands, shown), printed) in examples.iter().zip(printed) {
         if let Some(shown) = shown {
-            assert_eq!(printed, *shown, "{commands}");
+            assert_eq!(printed, without_times(shown), "{commands}");
         }
     }
+}
+
+#[test]
+fn the_commands_run_and_print_what_the_document_shows() {
+    let document = document();
+    let examples = examples(&document, "sh");
+    assert!(examples.len() >= 8, "{}", examples.len());
+    let shown = examples.iter().filter(|(_, shown)| shown.is_some());
+    assert!(shown.count() >= 6);
+    assert_print_what_is_shown("", &examples);
+}
+
+/// They rehearse on the root of this machine, and change nothing there.
+#[test]
+fn the_commands_for_root_run_and_print_what_the_document_shows() {
+    if !is_root() {
+        skip!(Skip::NotPossible("only root can rehearse on a root's /"));
+    }
+    let document = document();
+    let examples = examples(&document, "sh as-root");
+    assert!(examples.len() >= 5, "{}", examples.len());
+    assert_print_what_is_shown("", &examples);
+    assert!(!Path::new("/etc/my-limits.conf").exists());
+}
+
+/// The commands of the workflow that use the agent, as its shell runs them.
+#[test]
+fn the_commands_of_the_workflow_run() {
+    if !is_root() {
+        skip!(Skip::NotPossible("only root can rehearse on a root's /"));
+    }
+    let document = document();
+    let blocks = blocks(&document);
+    let workflow = blocks.iter().find(|(_, text)| text.contains("jobs:"));
+    let mut steps = workflow.unwrap().1.split("- name: ");
+    let mut run = |name: &str| {
+        let step = steps.find_map(|step| step.strip_prefix(name)).unwrap();
+        let (_, run) = step.split_once("run: ").unwrap();
+        let lines = run.lines().map(str::trim_start);
+        let lines = lines.filter(|line| *line != "|" && !line.starts_with("- uses"));
+        lines
+            .take_while(|line| *line != "if: always()")
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    let script = format!("{}\n({})\n", run("Validate\n"), run("Rehearse\n"));
+    let prelude = "sudo() { \"$@\"; }; GITHUB_STEP_SUMMARY=summary\n\
+                   skyhook-agent new my-package >new.txt\n";
+    let script = format!("{script}grep -c '## ' summary; ls rehearsal.*\n");
+    let shown = "1 package: no errors, no warnings\n1\nrehearsal.md\nrehearsal.xml\n";
+    assert_print_what_is_shown(prelude, &[(&script, Some(shown))]);
 }
 
 #[test]
