@@ -1,0 +1,2 @@
+#!/bin/sh
+grep -q memlock /etc/gpu-node.limits
