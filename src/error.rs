@@ -87,6 +87,11 @@ impl Error {
         }
     }
 
+    /// Tells if a file or directory, or one on the way to it, does not exist.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     /// The exit code of the process: 2 for wrong usage, 1 for a failure.
     #[must_use]
     pub fn exit_code(&self) -> u8 {

@@ -5,9 +5,9 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use time::{OffsetDateTime, PrimitiveDateTime};
+use time::PrimitiveDateTime;
 
-use super::log_file::{self, Ended};
+use super::log_file;
 use super::log_name::{self, LogName, err_path};
 use crate::error::Error;
 use crate::host::Root;
@@ -68,7 +68,7 @@ impl Run {
     pub fn open(&self, root: &Root, stream: Stream) -> Result<Option<File>, Error> {
         let path = self.path(stream);
         let dir = match root.open_dir(&self.dir) {
-            Err(error) if is_missing(&error) => return Ok(None),
+            Err(error) if error.is_missing() => return Ok(None),
             dir => dir?,
         };
         match dir.open_file(path.file_name().unwrap_or_default()) {
@@ -78,25 +78,11 @@ impl Run {
         }
     }
 
-    /// The size of one of its logs; `None` if there is none.
+    /// The size of one of its logs; `None` if there is none, or it cannot be opened.
     #[must_use]
     pub fn len(&self, root: &Root, stream: Stream) -> Option<u64> {
         let log = self.open(root, stream).ok().flatten()?;
         Some(log.metadata().ok()?.len())
-    }
-
-    /// When one of its logs was last written to; `None` if there is none.
-    #[must_use]
-    pub fn modified(&self, root: &Root, stream: Stream) -> Option<OffsetDateTime> {
-        let log = self.open(root, stream).ok().flatten()?;
-        Some(log.metadata().ok()?.modified().ok()?.into())
-    }
-
-    /// Tells how the run has ended, if its log does.
-    #[must_use]
-    pub fn ended(&self, root: &Root) -> Option<Ended> {
-        let log = self.open(root, Stream::Stdout).ok().flatten()?;
-        Ended::of(&log)
     }
 
     /// Tells if the run is under way: the agent has marked its log. The reference marks
@@ -145,7 +131,7 @@ impl Runs {
                 log_dir.join(&below)
             };
             let listed = match root.open_dir(&path) {
-                Err(error) if is_missing(&error) => continue,
+                Err(error) if error.is_missing() => continue,
                 dir => dir.and_then(|dir| {
                     dir.list(|name| LogName::parse(name).is_some())
                         .map_err(|error| Error::io("list", root.host_path(&path), error))
@@ -169,11 +155,6 @@ impl Runs {
             self.dirs.push(path);
         }
     }
-}
-
-/// Tells if a directory, or one on the way to it, does not exist.
-fn is_missing(error: &Error) -> bool {
-    matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
 /// Whose logs are in a directory.

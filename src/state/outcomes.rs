@@ -7,14 +7,16 @@
 //! is of: that is how the run is found.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 
+use super::survey;
 use crate::error::Error;
-use crate::host::{Dir, Root};
-use crate::output::log_file::Ended;
+use crate::host::{Dir, Listed, Root};
+use crate::output::log_file::{self, Ended};
 use crate::output::runs::Run;
 use crate::reactor::Stream;
 
@@ -31,6 +33,25 @@ pub enum RunOutcome {
     Unknown,
 }
 
+impl RunOutcome {
+    /// Its name: `running`, `succeeded`, `failed` or `unknown`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            RunOutcome::Running => "running",
+            RunOutcome::Succeeded => "succeeded",
+            RunOutcome::Failed => "failed",
+            RunOutcome::Unknown => "unknown",
+        }
+    }
+}
+
+impl Serialize for RunOutcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
 /// What is known of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {
@@ -38,6 +59,11 @@ pub struct Known {
     pub outcome: RunOutcome,
     /// When its logs were last written to.
     pub written: Option<OffsetDateTime>,
+    /// The size of the log of standard output; `None` if there is none, or it cannot be
+    /// opened.
+    pub stdout_len: Option<u64>,
+    /// The size of the log of standard error, likewise.
+    pub stderr_len: Option<u64>,
 }
 
 /// Tells what is known of each of these runs: all that have logs on the node, the oldest
@@ -45,76 +71,128 @@ pub struct Known {
 /// what could not be looked at, too.
 #[must_use]
 pub fn of(root: &Root, state_dirs: &[String], runs: &[Run]) -> (Vec<Known>, Vec<Error>) {
-    let mut errors = Vec::new();
-    let known = runs
-        .iter()
-        .map(|run| {
-            let is_under_way = run.is_under_way(root).unwrap_or_else(|error| {
-                errors.push(error);
-                false
-            });
-            Known {
-                outcome: match run.ended(root) {
-                    _ if is_under_way => RunOutcome::Running,
-                    Some(Ended::Succeeded) => RunOutcome::Succeeded,
-                    Some(Ended::Failed) => RunOutcome::Failed,
-                    None => RunOutcome::Unknown,
-                },
-                written: [Stream::Stdout, Stream::Stderr]
-                    .iter()
-                    .filter_map(|stream| run.modified(root, *stream))
-                    .max(),
-            }
-        })
-        .collect();
-    let mut found = Outcomes { root, runs, known };
-    for dir in state_dirs.iter().map(Path::new) {
-        found.take_flags(dir);
-        found.take_checks(dir);
-        found.take_interrupts(dir);
+    let mut found = Outcomes {
+        root,
+        runs,
+        known: Vec::new(),
+        errors: Vec::new(),
+    };
+    for run in runs {
+        let known = found.look_at(run);
+        found.known.push(known);
     }
-    (found.known, errors)
+    for dir in state_dirs {
+        let steps = found.steps(dir);
+        let dir = Path::new(dir);
+        found.take_flags(dir, &steps);
+        found.take_checks(dir, &steps);
+        found.take_interrupts(dir, &steps);
+    }
+    (found.known, found.errors)
 }
 
 struct Outcomes<'a> {
     root: &'a Root,
     runs: &'a [Run],
     known: Vec<Known>,
+    errors: Vec<Error>,
 }
 
-impl Outcomes<'_> {
-    /// The flag of a step is written when it has succeeded.
-    fn take_flags(&mut self, state: &Path) {
-        let mut steps: BTreeMap<(&str, &str, &str), Vec<usize>> = BTreeMap::new();
-        for (at, run) in self.runs.iter().enumerate() {
-            let step = (&*run.package, &*run.version, &*run.step);
-            steps.entry(step).or_default().push(at);
-        }
-        for ((package, version, step), runs) in steps {
-            let path = state.join("flags").join(package).join(version).join(step);
-            let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
+/// The places of the runs of each step, the oldest first. A step is a package, a version and
+/// a path.
+type Steps<'a> = BTreeMap<(&'a str, &'a str, &'a str), Vec<usize>>;
+
+impl<'a> Outcomes<'a> {
+    /// Looks at the logs of a run.
+    fn look_at(&mut self, run: &Run) -> Known {
+        let mut known = Known {
+            outcome: RunOutcome::Unknown,
+            written: None,
+            stdout_len: None,
+            stderr_len: None,
+        };
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let log = run.open(self.root, stream);
+            let Some(log) = self.unless_missing(log).flatten() else {
                 continue;
             };
-            let mut times = Vec::new();
-            if let Ok(dir) = self.root.open_dir(above) {
-                times_of_flags(self.root, above, &dir, name, &mut times);
+            let metadata = log.metadata().ok();
+            let len = metadata.as_ref().map(std::fs::Metadata::len);
+            let modified = metadata.and_then(|metadata| metadata.modified().ok());
+            known.written = known.written.max(modified.map(OffsetDateTime::from));
+            match stream {
+                Stream::Stdout => {
+                    known.stdout_len = len;
+                    known.outcome = match Ended::of(&log) {
+                        _ if log_file::is_held(&log) => RunOutcome::Running,
+                        Some(Ended::Succeeded) => RunOutcome::Succeeded,
+                        Some(Ended::Failed) => RunOutcome::Failed,
+                        None => RunOutcome::Unknown,
+                    };
+                }
+                Stream::Stderr => known.stderr_len = len,
             }
-            for time in times {
-                self.note_last_ended(&runs, time, RunOutcome::Succeeded);
+        }
+        known
+    }
+
+    /// The runs that a state directory may tell of.
+    fn steps(&self, state: &str) -> Steps<'a> {
+        let mut steps = Steps::new();
+        for (at, run) in self.runs.iter().enumerate() {
+            if survey::may_have_logs_in(state, run.log_dir()) {
+                let step = (&*run.package, &*run.version, &*run.step);
+                steps.entry(step).or_default().push(at);
+            }
+        }
+        steps
+    }
+
+    /// The flag of a step is written when it has succeeded.
+    fn take_flags(&mut self, state: &Path, steps: &Steps<'_>) {
+        let flags = state.join("flags");
+        if self.open_dir(&flags).is_none() {
+            return;
+        }
+        // The steps whose flags are in one directory.
+        let mut dirs: BTreeMap<PathBuf, Vec<(OsString, &[usize])>> = BTreeMap::new();
+        for ((package, version, step), runs) in steps {
+            let path = flags.join(package).join(version).join(step);
+            if let (Some(above), Some(name)) = (path.parent(), path.file_name()) {
+                let steps = dirs.entry(above.to_owned()).or_default();
+                steps.push((name.to_owned(), runs));
+            }
+        }
+        for (above, steps) in dirs {
+            let Some(dir) = self.open_dir(&above) else {
+                continue;
+            };
+            for (name, runs) in steps {
+                for time in self.times_of_flags(&above, &dir, &name) {
+                    self.note_last_ended(runs, time, RunOutcome::Succeeded);
+                }
             }
         }
     }
 
     /// The results are written when all checks of a mode have run. They do not say of which
     /// package: two that have a check of the same path are not told apart.
-    fn take_checks(&mut self, state: &Path) {
+    fn take_checks(&mut self, state: &Path, steps: &Steps<'_>) {
         let path = state.join("flags/check_results");
-        let Ok(results) = self.root.read(&path) else {
+        let results = self.root.read(&path);
+        let Some(results) = self.unless_missing(results) else {
             return;
         };
         let Some(time) = self.modified(&path) else {
             return;
         };
+        // Of each path, the package and the runs; no package if there are several.
+        let mut checks: BTreeMap<&str, (Option<&str>, Vec<usize>)> = BTreeMap::new();
+        for ((package, _, step), runs) in steps {
+            let (owner, all) = checks.entry(step).or_insert((Some(package), Vec::new()));
+            *owner = owner.filter(|owner| owner == package);
+            all.extend(runs);
+        }
         for line in String::from_utf8_lossy(&results).lines() {
             let Some((step, result)) = line.rsplit_once(' ') else {
                 continue;
@@ -124,12 +202,9 @@ impl Outcomes<'_> {
                 "False" => RunOutcome::Succeeded,
                 _ => continue,
             };
-            let runs = self.runs.iter().enumerate();
-            let of_step: Vec<(usize, &Run)> = runs.filter(|(_, run)| run.step == step).collect();
-            let mut packages = of_step.iter().map(|(_, run)| &*run.package);
-            let first = packages.next();
-            if packages.all(|package| Some(package) == first) {
-                let runs: Vec<usize> = of_step.iter().map(|(at, _)| *at).collect();
+            // The second line of a step says nothing new.
+            if let Some((Some(_), mut runs)) = checks.remove(step) {
+                runs.sort_unstable();
                 self.note_last_ended(&runs, time, outcome);
             }
         }
@@ -137,24 +212,17 @@ impl Outcomes<'_> {
 
     /// The flag of an interrupt is written right before the first line of its log, and
     /// removed if its command has failed.
-    fn take_interrupts(&mut self, state: &Path) {
+    fn take_interrupts(&mut self, state: &Path, steps: &Steps<'_>) {
         let flags = state.join("interrupts/flags");
-        let Ok(dir) = self.root.open_dir(&flags) else {
+        let Some(dir) = self.open_dir(&flags) else {
             return;
         };
-        let resources = dir.list(|_| false).unwrap_or_default().dirs;
-        for at in 0..self.runs.len() {
-            let Some(run) = self.runs.get(at) else {
+        let resources = self.list(&flags, &dir, |_| false).dirs;
+        for ((package, version, step), runs) in steps {
+            let Some(command) = step.strip_prefix("interrupts/") else {
                 continue;
             };
-            let Some(command) = run.step.strip_prefix("interrupts/") else {
-                continue;
-            };
-            let suffix = format!("_{}_{}", run.package, run.version);
-            let is_same = |other: &Run| {
-                (&other.package, &other.version, &other.step)
-                    == (&run.package, &run.version, &run.step)
-            };
+            let suffix = format!("_{package}_{version}");
             for resource in &resources {
                 if !resource.to_string_lossy().ends_with(&suffix) {
                     continue;
@@ -164,12 +232,12 @@ impl Outcomes<'_> {
                     continue;
                 };
                 // The first that was written to after its flag: earlier ones had ended.
-                let mut runs = self.runs.iter().zip(&self.known).enumerate();
-                let first = runs.find(|(_, (other, known))| {
-                    is_same(other) && known.written.is_some_and(|written| written >= time)
-                });
-                if first.is_some_and(|(first, _)| first == at) {
-                    self.note(at, RunOutcome::Succeeded);
+                let is_first = |at: &&usize| {
+                    let known = self.known.get(**at);
+                    known.is_some_and(|known| known.written.is_some_and(|written| written >= time))
+                };
+                if let Some(at) = runs.iter().find(is_first) {
+                    self.note(*at, RunOutcome::Succeeded);
                 }
             }
         }
@@ -196,47 +264,60 @@ impl Outcomes<'_> {
         }
     }
 
-    fn modified(&self, path: &Path) -> Option<OffsetDateTime> {
-        let dir = self.root.open_dir(path.parent()?).ok()?;
-        modified(&dir, path.file_name()?)
+    /// Tells when the flags of a step were written. Their names are the step's and a marker
+    /// for arguments and return codes. A slash in the marker makes directories.
+    fn times_of_flags(&mut self, above: &Path, dir: &Dir, step: &OsStr) -> Vec<OffsetDateTime> {
+        let step = step.to_string_lossy();
+        // Base64 of what begins with `[`, or a hash.
+        let is_flag = |name: &OsStr| {
+            let name = name.to_string_lossy();
+            let marker = name.strip_prefix(&*step).and_then(|m| m.strip_prefix('_'));
+            marker.is_some_and(|marker| marker.starts_with('W') || marker.starts_with("sha256-"))
+        };
+        let listed = self.list(above, dir, is_flag);
+        let files = listed.files.iter();
+        let mut times: Vec<OffsetDateTime> = files.filter_map(|name| modified(dir, name)).collect();
+        let dirs = listed.dirs.iter().filter(|name| is_flag(name));
+        let mut dirs: Vec<PathBuf> = dirs.map(|name| above.join(name)).collect();
+        while let Some(path) = dirs.pop() {
+            let Some(dir) = self.open_dir(&path) else {
+                continue;
+            };
+            let listed = self.list(&path, &dir, |_| true);
+            times.extend(listed.files.iter().filter_map(|name| modified(&dir, name)));
+            dirs.extend(listed.dirs.iter().map(|name| path.join(name)));
+        }
+        times
     }
 }
 
-/// Adds the times at which the flags of a step were written. Their names are the step's and a
-/// marker for arguments and return codes. A slash in the marker makes directories.
-fn times_of_flags(
-    root: &Root,
-    above: &Path,
-    dir: &Dir,
-    step: &OsStr,
-    times: &mut Vec<OffsetDateTime>,
-) {
-    let step = step.to_string_lossy();
-    // Base64 of what begins with `[`, or a hash.
-    let is_flag = |name: &OsStr| {
-        let name = name.to_string_lossy();
-        let marker = name.strip_prefix(&*step).and_then(|m| m.strip_prefix('_'));
-        marker.is_some_and(|marker| marker.starts_with('W') || marker.starts_with("sha256-"))
-    };
-    let Ok(listed) = dir.list(is_flag) else {
-        return;
-    };
-    times.extend(listed.files.iter().filter_map(|name| modified(dir, name)));
-    let mut dirs: Vec<PathBuf> = listed
-        .dirs
-        .iter()
-        .filter(|name| is_flag(name))
-        .map(|name| above.join(name))
-        .collect();
-    while let Some(path) = dirs.pop() {
-        let Ok(dir) = root.open_dir(&path) else {
-            continue;
-        };
-        let Ok(listed) = dir.list(|_| true) else {
-            continue;
-        };
-        times.extend(listed.files.iter().filter_map(|name| modified(&dir, name)));
-        dirs.extend(listed.dirs.iter().map(|name| path.join(name)));
+// What cannot be looked at is noted, and left out.
+impl Outcomes<'_> {
+    /// What was found; `None` if it is missing or cannot be looked at.
+    fn unless_missing<T>(&mut self, found: Result<T, Error>) -> Option<T> {
+        match found {
+            Ok(found) => Some(found),
+            Err(error) => {
+                self.errors.extend((!error.is_missing()).then_some(error));
+                None
+            }
+        }
+    }
+
+    fn open_dir(&mut self, path: &Path) -> Option<Dir> {
+        let dir = self.root.open_dir(path);
+        self.unless_missing(dir)
+    }
+
+    fn list(&mut self, path: &Path, dir: &Dir, wanted: impl Fn(&OsStr) -> bool) -> Listed {
+        let listed = dir.list(wanted);
+        let listed = listed.map_err(|error| Error::io("list", self.root.host_path(path), error));
+        self.unless_missing(listed).unwrap_or_default()
+    }
+
+    fn modified(&mut self, path: &Path) -> Option<OffsetDateTime> {
+        let dir = self.open_dir(path.parent()?)?;
+        modified(&dir, path.file_name()?)
     }
 }
 

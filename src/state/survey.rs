@@ -28,7 +28,7 @@ pub use flags::{Check, Mark, StepFlag};
 pub use found::{Package, Problem, StateRoot};
 pub use interrupts::InterruptFlag;
 pub use logs::Logs;
-pub use roots::{Place, find, operators_dir};
+pub use roots::{Place, find, may_have_logs_in, operators_dir};
 
 /// The most names of one directory, or of one package's flags, that are looked at.
 const MOST_NAMES: usize = 10_000;

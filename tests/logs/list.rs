@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 use skyhook_agent::system::sys;
 
 use super::support::skip::Skip;
-use super::support::{Node, Running, WAITS, agent, files, skip, stdout_of_success};
-use super::{LogDir, log};
+use super::support::{
+    Node, Running, WAITS, agent, assert_says, files, skip, stderr, stdout, stdout_of_success,
+};
+use super::{LogDir, log, logs_in, two_resources};
 
 #[test]
 fn a_list_has_each_run_with_its_sizes() {
@@ -206,6 +208,47 @@ fn the_flag_of_an_interrupt_tells_that_it_has_succeeded() {
     let all = outcomes(&node);
     assert!(all.len() > first.len(), "{all:?}");
     assert_eq!(all.last().unwrap().1, "succeeded", "{all:?}");
+}
+
+#[test]
+fn the_flag_of_one_custom_resource_says_nothing_of_the_runs_of_another_one() {
+    let root = two_resources();
+    let listed = stdout_of_success(
+        &logs_in(&root, &["--list", "--output", "json"])
+            .output()
+            .unwrap(),
+    );
+    let outcomes: Vec<Value> = listed
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["outcome"].clone())
+        .collect();
+    assert_eq!(outcomes, ["succeeded", "unknown"]);
+}
+
+#[test]
+fn state_and_logs_that_cannot_be_looked_at_are_told_and_the_rest_is_listed() {
+    let root = two_resources();
+    let flags = root.path().join("var/lib/skyhook/two/flags");
+    std::fs::remove_dir_all(&flags).unwrap();
+    std::fs::write(&flags, "").unwrap();
+    std::fs::create_dir_all(root.path().join("var/lib/skyhook/two/interrupts/flags")).unwrap();
+    let err = "var/log/skyhook/one/pkg/1.2.3/a.sh-2026-05-02-215101.log.err";
+    std::fs::create_dir(root.path().join(err)).unwrap();
+    let output = logs_in(&root, &["--list", "--output", "json"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stdout(&output).lines().count(), 2);
+    assert_says(
+        &stderr(&output),
+        &[
+            &format!("cannot open the log {}", root.path().join(err).display()),
+            &format!(
+                "cannot open the directory {}: Not a directory",
+                flags.display()
+            ),
+        ],
+    );
 }
 
 #[test]

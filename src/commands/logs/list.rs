@@ -5,7 +5,6 @@ use serde::Serialize;
 use super::{Form, Logs, stamp};
 use crate::error::Error;
 use crate::output::runs::Run;
-use crate::reactor::Stream;
 use crate::stamp::{Iso8601, Stamp};
 use crate::state::outcomes::{self, RunOutcome};
 use crate::state::survey;
@@ -20,16 +19,16 @@ struct Row<'r> {
     version: &'r str,
     /// The path of the step, `interrupts/{type}_{i}` for an interrupt.
     step: &'r str,
-    /// The size of the log of standard output; `null` if there is none.
+    /// The size of the log of standard output; `null` if there is none, or it cannot be
+    /// opened.
     stdout_bytes: Option<u64>,
-    /// The size of the log of standard error; `null` if there is none.
+    /// The size of the log of standard error, likewise.
     stderr_bytes: Option<u64>,
-    /// `running`, `succeeded`, `failed` or `unknown`.
-    outcome: &'static str,
+    outcome: RunOutcome,
 }
 
-/// Lists the `chosen` of all `runs`: those that have been written to since this time, if
-/// there is one.
+/// Lists the `chosen` of all `runs`, in the same order: those that have been written to
+/// since this time, if there is one.
 pub(super) fn print(
     logs: &mut Logs<'_, '_>,
     runs: &[Run],
@@ -40,8 +39,9 @@ pub(super) fn print(
     let (outcomes, errors) = outcomes::of(logs.root, &state_dirs, runs);
     logs.report(errors)?;
     let mut rows = Vec::new();
+    let mut chosen = chosen.iter().peekable();
     for (run, known) in runs.iter().zip(outcomes) {
-        if !chosen.contains(&run) {
+        if chosen.next_if(|next| **next == run).is_none() {
             continue;
         }
         let written = |at| stamp(Iso8601(logs.zone.local(at)));
@@ -53,9 +53,9 @@ pub(super) fn print(
             package: &run.package,
             version: &run.version,
             step: &run.step,
-            stdout_bytes: run.len(logs.root, Stream::Stdout),
-            stderr_bytes: run.len(logs.root, Stream::Stderr),
-            outcome: known.outcome.name(),
+            stdout_bytes: known.stdout_len,
+            stderr_bytes: known.stderr_len,
+            outcome: known.outcome,
         });
     }
     if logs.options.form == Form::Json {
@@ -97,13 +97,13 @@ fn table(logs: &mut Logs<'_, '_>, rows: &[Row<'_>]) -> Result<(), Error> {
     let strong = palette.strong;
     printer.line(format_args!("{strong}{}  OUTCOME{strong:#}", line(&titles)))?;
     for (row, cells) in rows.iter().zip(&cells) {
-        let outcome = row.outcome;
-        let style = match outcome {
-            "succeeded" => palette.good,
-            "failed" => palette.bad,
-            "running" => palette.note,
-            _ => palette.dim,
+        let style = match row.outcome {
+            RunOutcome::Succeeded => palette.good,
+            RunOutcome::Failed => palette.bad,
+            RunOutcome::Running => palette.note,
+            RunOutcome::Unknown => palette.dim,
         };
+        let outcome = row.outcome.name();
         printer.line(format_args!("{}  {style}{outcome}{style:#}", line(cells)))?;
     }
     Ok(())
@@ -112,15 +112,4 @@ fn table(logs: &mut Logs<'_, '_>, rows: &[Row<'_>]) -> Result<(), Error> {
 /// The size of a log; `-` if there is none.
 fn size(bytes: Option<u64>) -> String {
     bytes.map_or("-".to_owned(), text::size)
-}
-
-impl RunOutcome {
-    fn name(self) -> &'static str {
-        match self {
-            RunOutcome::Running => "running",
-            RunOutcome::Succeeded => "succeeded",
-            RunOutcome::Failed => "failed",
-            RunOutcome::Unknown => "unknown",
-        }
-    }
 }

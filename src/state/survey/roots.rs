@@ -30,10 +30,7 @@ impl Place {
     #[must_use]
     pub fn new(dir: &str, log_dir: Option<&str>, usual_log_dir: &str) -> Place {
         let dir = dir.trim_end_matches('/');
-        let of_operator = dir
-            .strip_prefix(OPERATORS)
-            .and_then(|rest| rest.strip_prefix('/'))
-            .map(|name| format!("{OPERATORS_LOGS}/{name}"));
+        let of_operator = operators_name(dir).map(|name| format!("{OPERATORS_LOGS}/{name}"));
         let log_dir = match (log_dir, of_operator) {
             (Some(given), _) => given.to_owned(),
             (None, Some(of_operator)) => of_operator,
@@ -74,6 +71,20 @@ pub fn find(root: &Root, settings: &Settings) -> Vec<String> {
         found.push(own.clone());
     }
     found
+}
+
+/// Tells if the logs in `log_dir` may be of the packages of a state directory: the operator
+/// has both under one name.
+#[must_use]
+pub fn may_have_logs_in(dir: &str, log_dir: &Path) -> bool {
+    let of_logs = log_dir.strip_prefix(OPERATORS_LOGS).ok();
+    let of_logs = of_logs.filter(|name| !name.as_os_str().is_empty());
+    operators_name(dir).map(Path::new) == of_logs
+}
+
+/// The name that the operator gave to a state directory; `None` if it is none of its own.
+fn operators_name(dir: &str) -> Option<&str> {
+    dir.strip_prefix(OPERATORS)?.strip_prefix('/')
 }
 
 /// Names the state directory of the operator that `path` is below: the operator puts
