@@ -45,12 +45,13 @@ The outcome of a run:
 Forms:
   Of a line that is longer than 64 KiB, each 64 KiB are shown as a line.
   human  Colours that a step has set are left out, and control characters are
-         shown escaped. A day and the start of a run have a line of their own.
+         shown escaped. A day and a run have a headline. That of a run comes
+         again after lines of another run that look like its own.
   json   One object a line: time (local, null if the log does not tell), stream
          (out or err), package, version, step (its path, or interrupts/TYPE_I),
          run (its start in UTC, as in the log's name), text. With --list: run,
-         package, version, step, stdout_bytes, stderr_bytes (null without such
-         a log), outcome (running, succeeded, failed or unknown).
+         package, version, step, stdout_bytes, stderr_bytes (null without a log
+         that can be opened), outcome (running, succeeded, failed or unknown).
   --raw  The bytes of the logs, line by line, with every stamp. Control
          characters reach the terminal.
 
