@@ -6,7 +6,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::support::{Node, agent_line, assert_says, or_skip, stderr, stdout};
+use super::support::{Node, Skip, agent_line, assert_says, or_skip, skip, stderr, stdout};
 use super::{assert_root_untouched, can_have_a_view, document, outcomes, package, rehearse};
 
 /// A package whose apply is this script.
@@ -376,4 +376,19 @@ fn a_report_that_cannot_be_written_is_refused_before_the_rehearsal() {
     let output = rehearse(&["--junit", "/no/such/dir/report.xml"], &package("good")).output();
     let line = agent_line(&output.unwrap(), 1);
     assert_says(&line, &["cannot write /no/such/dir/report.xml"]);
+}
+
+/// Root of a user namespace owns nothing of the machine's. The view gives it the
+/// directories.
+#[test]
+fn an_ordinary_user_rehearses_on_the_machine_s_own_root() {
+    or_skip!(can_have_a_view());
+    if super::support::is_root() {
+        skip!(Skip::NotPossible("it is a test for an ordinary user"));
+    }
+    let arguments = ["--no-cut", "--root", "/"];
+    let (document, output) = document(&arguments, &package("good"));
+    assert_eq!(output.status.code(), Some(0), "{document}");
+    assert_eq!(document["changes"][0]["path"], "/etc/rehearse-good.conf");
+    assert!(!std::path::Path::new("/etc/rehearse-good.conf").exists());
 }

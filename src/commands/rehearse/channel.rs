@@ -27,20 +27,29 @@ pub(super) const LONGEST: usize = 64 * 1024;
 /// The byte that lets a stage go on.
 pub(super) const GO_ON: &[u8] = b"\n";
 
-/// Something that happened in a stage. `step` is the step's path.
+/// Something that happened to the step of this path.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
-pub(super) enum Event {
-    /// A step starts as soon as this is answered.
-    Begins { step: String },
-    /// A step does not run: it is done already.
-    Skips { step: String },
-    /// A step has ended.
-    Ended {
-        step: String,
-        outcome: StepOutcome,
-        code: Option<i32>,
-    },
+#[serde(deny_unknown_fields)]
+pub(super) struct Event {
+    pub(super) event: What,
+    pub(super) step: String,
+    /// How it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) outcome: Option<StepOutcome>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) code: Option<i32>,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum What {
+    /// The step starts as soon as this is answered.
+    Begins,
+    /// It does not run: it is done already.
+    Skips,
+    /// It has ended.
+    Ended,
 }
 
 /// The stage's end of the channel.
@@ -67,6 +76,22 @@ impl Channel {
         }
     }
 
+    fn tell(
+        &mut self,
+        event: What,
+        step: &Step,
+        outcome: Option<StepOutcome>,
+        code: Option<i32>,
+    ) -> Result<(), Error> {
+        let step = step.path.clone();
+        self.send(&Event {
+            event,
+            step,
+            outcome,
+            code,
+        })
+    }
+
     /// Sends an event and waits until the rehearsal lets the stage go on.
     fn send(&mut self, event: &Event) -> Result<(), Error> {
         let mut line = serde_json::to_vec(event).map_err(|error| refused(error.into()))?;
@@ -85,13 +110,11 @@ fn refused(error: io::Error) -> Error {
 
 impl Observer for Channel {
     fn begins(&mut self, step: &Step) -> Result<(), Error> {
-        let step = step.path.clone();
-        self.send(&Event::Begins { step })
+        self.tell(What::Begins, step, None, None)
     }
 
     fn skips(&mut self, step: &Step) -> Result<(), Error> {
-        let step = step.path.clone();
-        self.send(&Event::Skips { step })
+        self.tell(What::Skips, step, None, None)
     }
 
     fn ended(&mut self, step: &Step, verdict: Verdict) -> Result<(), Error> {
@@ -103,12 +126,7 @@ impl Observer for Channel {
                 (StepOutcome::NotRun, None)
             }
         };
-        let step = step.path.clone();
-        self.send(&Event::Ended {
-            step,
-            outcome,
-            code,
-        })
+        self.tell(What::Ended, step, Some(outcome), code)
     }
 }
 
@@ -135,9 +153,10 @@ mod tests {
 
     #[test]
     fn events_come_whole_however_they_were_cut() {
-        let event = Event::Ended {
+        let event = Event {
+            event: What::Ended,
             step: "a b\n.sh".to_owned(),
-            outcome: StepOutcome::Failed,
+            outcome: Some(StepOutcome::Failed),
             code: Some(-15),
         };
         let mut bytes = serde_json::to_vec(&event).unwrap();
@@ -154,7 +173,11 @@ mod tests {
 
     #[test]
     fn what_is_no_event_is_refused() {
-        for bytes in [&b"hello\n"[..], b"{\"event\":\"dances\"}\n", b"\n"] {
+        for bytes in [
+            &b"hello\n"[..],
+            b"{\"event\":\"dances\",\"step\":\"a\"}\n",
+            b"\n",
+        ] {
             assert!(events(&mut bytes.to_vec()).is_err());
         }
         assert!(events(&mut vec![b' '; LONGEST + 1]).is_err());

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use unicode_width::UnicodeWidthStr;
 
-use super::channel::Event;
+use super::channel::{Event, What};
 use super::plan::{Pass, Stage as Planned};
-use super::report::{Stage, StageOutcome, StepOutcome, how};
+use super::report::{Stage, StageOutcome, Step, StepOutcome, how};
 use crate::error::Error;
 use crate::output::Printer;
 use crate::output::pretty::{clean, fit, seconds};
@@ -80,8 +80,8 @@ impl<'p> Live<'p> {
 
     /// Something happened in it.
     pub(super) fn event(&mut self, event: &Event) -> Result<(), Error> {
-        if let Event::Begins { step } = event {
-            self.step.clone_from(step);
+        if event.event == What::Begins {
+            self.step.clone_from(&event.step);
             self.last.clear();
             self.next.clear();
             self.draw(true)?;
@@ -156,6 +156,7 @@ impl<'p> Live<'p> {
                 .line(format_args!("\n{strong}{title}{strong:#}"))?;
         }
         let (style, mark) = match stage.outcome {
+            _ if escaped_the_cut(stage) => (palette.dim, '╌'),
             StageOutcome::Succeeded => (palette.good, '✓'),
             StageOutcome::Failed | StageOutcome::OutOfTime => (palette.bad, '✗'),
             StageOutcome::Cut => (palette.dim, '╌'),
@@ -197,6 +198,7 @@ impl<'p> Live<'p> {
         match stage.outcome {
             StageOutcome::Rebooted => parts.push("reboot played".to_owned()),
             StageOutcome::OutOfTime => parts.push("out of time".to_owned()),
+            _ if escaped_the_cut(stage) => parts.push("ended before it was cut off".to_owned()),
             _ => {}
         }
         parts.join(", ")
@@ -232,6 +234,13 @@ impl<'p> Live<'p> {
         self.printer.line(format_args!("{dim}  {note}{dim:#}"))?;
         self.printer.flush()
     }
+}
+
+/// Tells if a stage was to be cut off, and all of its steps had ended before that.
+fn escaped_the_cut(stage: &Stage) -> bool {
+    let is_cut = |step: &Step| step.outcome == StepOutcome::Cut;
+    let is_to_be_cut = stage.pass == Pass::Cut && !stage.steps.is_empty() && !stage.has_failed();
+    is_to_be_cut && !stage.steps.iter().any(is_cut)
 }
 
 /// A stage that is cut off and its second start stand together.

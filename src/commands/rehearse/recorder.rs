@@ -1,6 +1,6 @@
 //! Writes down what a stage does: changes, calls, findings.
 
-use super::channel::Event;
+use super::channel::{Event, What};
 use super::diff::Differ;
 use super::live::Live;
 use super::package::{is_agents, is_log};
@@ -97,13 +97,13 @@ impl<'r, 'p> Recorder<'r, 'p> {
 
 impl Follower for Recorder<'_, '_> {
     fn event(&mut self, event: &Event, view: &mut View) -> Result<(), Error> {
-        match event {
-            Event::Begins { .. } if !self.has_begun => {
+        match event.event {
+            What::Begins if !self.has_begun => {
                 self.has_begun = true;
                 self.collect(None, view)?;
             }
-            Event::Ended { step, .. } => self.collect(Some(step), view)?,
-            Event::Begins { .. } | Event::Skips { .. } => {}
+            What::Ended => self.collect(Some(&event.step), view)?,
+            What::Begins | What::Skips => {}
         }
         self.live.event(event)
     }

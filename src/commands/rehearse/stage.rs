@@ -1,27 +1,29 @@
 //! One run of the agent in the view: it is started, followed, and ended if need be.
 
-use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::channel::{Event, GO_ON, events};
+use super::channel::{Event, What};
 use super::processes::Namespace;
 use super::report::{Step, StepOutcome};
 use crate::error::Error;
 use crate::system::cancel::Cancellation;
 use crate::view::View;
+use streams::{Received, Stream, Streams};
+
+mod streams;
 
 /// The time from SIGTERM to SIGKILL, as when a pod is ended.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// The time that a killed agent has to be gone, and its output read.
+/// The time that a killed agent has to be gone.
 const LAST_WAIT: Duration = Duration::from_secs(10);
 
 /// The longest time between two looks at the clock.
@@ -109,9 +111,7 @@ pub(super) fn run(
     running.namespace.kill();
     let status = running.wait()?;
     ended?;
-    let mut output = Vec::new();
-    running.read_rest(&mut output);
-    for (stream, bytes) in output {
+    for (stream, bytes) in running.streams.rest()? {
         running.take(stream, &bytes, follower)?;
     }
     // The agent may have been killed in the middle of it.
@@ -125,20 +125,11 @@ pub(super) fn run(
     })
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stream {
-    Stdout,
-    Stderr,
-}
-
 /// A stage that runs.
 struct Running {
     child: Child,
     namespace: Namespace,
-    stdout: Option<OwnedFd>,
-    stderr: Option<OwnedFd>,
-    channel: Option<UnixStream>,
-    received: Vec<u8>,
+    streams: Streams,
     since: Instant,
     steps: Vec<Step>,
     /// The start of the step that runs.
@@ -176,12 +167,9 @@ impl Running {
             let _ = child.wait();
         })?;
         Ok(Running {
-            stdout: child.stdout.take().map(OwnedFd::from),
-            stderr: child.stderr.take().map(OwnedFd::from),
-            channel: Some(ours),
+            streams: Streams::of(&mut child, ours),
             child,
             namespace,
-            received: Vec::new(),
             since,
             steps: Vec::new(),
             step_since: None,
@@ -219,13 +207,20 @@ impl Running {
             let deadlines = [self.cut_at, self.ending.map(|(_, kill_at)| kill_at)];
             let next = deadlines.into_iter().flatten().min();
             let wait = next.map_or(tick, |next| next.saturating_duration_since(now).min(tick));
-            self.wait_for_input(wait, cancellation)?;
-            let mut output = Vec::new();
-            self.read_available(&mut output)?;
-            for (stream, bytes) in output {
-                self.take(stream, &bytes, follower)?;
+            self.streams.wait(wait, cancellation)?;
+            self.take_said(follower)?;
+            match self.streams.events()? {
+                Received::Events(events) => {
+                    for event in events {
+                        // What was said before it happened.
+                        self.take_said(follower)?;
+                        self.note(&event);
+                        follower.event(&event, view)?;
+                        self.answer(&event, run);
+                    }
+                }
+                Received::Nonsense => self.ending = Some((Why::NotTheAgent, Instant::now())),
             }
-            self.read_channel(run, view, follower)?;
         }
     }
 
@@ -233,7 +228,7 @@ impl Running {
     fn end_if_due(&mut self, run: &Run, now: Instant) -> Result<(), Error> {
         if let Some((_, kill_at)) = self.ending {
             if now >= kill_at + LAST_WAIT {
-                let error = std::io::Error::other("it was killed, and is still there");
+                let error = io::Error::other("it was killed, and is still there");
                 return Err(Error::io("end", "a stage", error));
             }
             if now >= kill_at {
@@ -283,7 +278,7 @@ impl Running {
             match status.map_err(|error| Error::io("wait for", "a stage", error))? {
                 Some(status) => return Ok(status),
                 None if Instant::now() > until => {
-                    let error = std::io::Error::other("it was killed, and is still there");
+                    let error = io::Error::other("it was killed, and is still there");
                     return Err(Error::io("wait for", "a stage", error));
                 }
                 None => {
@@ -294,60 +289,11 @@ impl Running {
         }
     }
 
-    fn wait_for_input(&self, wait: Duration, cancellation: &Cancellation) -> Result<(), Error> {
-        let mut fds: Vec<PollFd<'_>> = self.inputs().map(|fd| input(fd)).collect();
-        // All have ended, and the agent does in a moment.
-        let wait = match fds.is_empty() {
-            true => wait.min(Duration::from_millis(1)),
-            false => wait,
-        };
-        fds.push(input(cancellation.as_fd()));
-        wait_for(&mut fds, wait)
-    }
-
-    fn inputs(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let streams = [&self.stdout, &self.stderr];
-        let streams = streams.into_iter().flatten().map(AsFd::as_fd);
-        streams.chain(self.channel.iter().map(AsFd::as_fd))
-    }
-
-    /// Reads what the agent has said, as much as is there.
-    fn read_available(&mut self, output: &mut Vec<(Stream, Vec<u8>)>) -> Result<(), Error> {
-        for (stream, slot) in [
-            (Stream::Stdout, &mut self.stdout),
-            (Stream::Stderr, &mut self.stderr),
-        ] {
-            // Bounded: an agent that says more is read again later.
-            for _ in 0..64 {
-                let Some(fd) = slot else {
-                    break;
-                };
-                let mut fds = [input(fd.as_fd())];
-                wait_for(&mut fds, Duration::ZERO)?;
-                if !fds.iter().any(|fd| fd.any().unwrap_or_default()) {
-                    break;
-                }
-                let mut buffer = vec![0; 16 * 1024];
-                match nix::unistd::read(fd.as_fd(), &mut buffer) {
-                    Ok(0) | Err(_) => *slot = None,
-                    Ok(len) => {
-                        buffer.truncate(len);
-                        output.push((stream, buffer));
-                    }
-                }
-            }
+    fn take_said(&mut self, follower: &mut dyn Follower) -> Result<(), Error> {
+        for (stream, bytes) in self.streams.said()? {
+            self.take(stream, &bytes, follower)?;
         }
         Ok(())
-    }
-
-    /// Reads to the end what an agent said that has ended.
-    fn read_rest(&mut self, output: &mut Vec<(Stream, Vec<u8>)>) {
-        let until = Instant::now() + Duration::from_secs(1);
-        while (self.stdout.is_some() || self.stderr.is_some()) && Instant::now() < until {
-            if self.read_available(output).is_err() {
-                return;
-            }
-        }
     }
 
     fn take(
@@ -366,48 +312,6 @@ impl Running {
         follower.said(bytes)
     }
 
-    /// Reads events, and lets the stage go on.
-    fn read_channel(
-        &mut self,
-        run: &Run,
-        view: &mut View,
-        follower: &mut dyn Follower,
-    ) -> Result<(), Error> {
-        let Some(channel) = &mut self.channel else {
-            return Ok(());
-        };
-        let mut fds = [input(channel.as_fd())];
-        wait_for(&mut fds, Duration::ZERO)?;
-        if !fds.iter().any(|fd| fd.any().unwrap_or_default()) {
-            return Ok(());
-        }
-        let mut buffer = [0; 4096];
-        match channel.read(&mut buffer) {
-            Ok(0) | Err(_) => {
-                self.channel = None;
-                return Ok(());
-            }
-            Ok(len) => self.received.extend(buffer.iter().take(len)),
-        }
-        let Ok(events) = events(&mut self.received) else {
-            self.ending = Some((Why::NotTheAgent, Instant::now()));
-            self.channel = None;
-            return Ok(());
-        };
-        for event in events {
-            // What was said before it happened.
-            let mut output = Vec::new();
-            self.read_available(&mut output)?;
-            for (stream, bytes) in output {
-                self.take(stream, &bytes, follower)?;
-            }
-            self.note(&event);
-            follower.event(&event, view)?;
-            self.answer(&event, run);
-        }
-        Ok(())
-    }
-
     /// Keeps what happened.
     fn note(&mut self, event: &Event) {
         let step = |path: &str, outcome| Step {
@@ -416,16 +320,17 @@ impl Running {
             code: None,
             seconds: 0.0,
         };
-        match event {
-            Event::Skips { step: path } => self.steps.push(step(path, StepOutcome::Skipped)),
-            Event::Begins { step: path } => {
+        match event.event {
+            What::Skips => self.steps.push(step(&event.step, StepOutcome::Skipped)),
+            What::Begins => {
                 self.said.clear();
                 self.started += 1;
                 // Unless it says otherwise.
-                self.steps.push(step(path, StepOutcome::Failed));
+                self.steps.push(step(&event.step, StepOutcome::Failed));
             }
-            Event::Ended { outcome, code, .. } => {
-                self.end_step(*outcome, *code);
+            What::Ended => {
+                let outcome = event.outcome.unwrap_or(StepOutcome::Failed);
+                self.end_step(outcome, event.code);
             }
         }
     }
@@ -451,7 +356,7 @@ impl Running {
 
     /// Lets the stage go on. A step that begins begins now.
     fn answer(&mut self, event: &Event, run: &Run) {
-        if let Event::Begins { .. } = event {
+        if event.event == What::Begins {
             let now = Instant::now();
             self.step_since = Some(now);
             self.cut_at = run
@@ -459,10 +364,7 @@ impl Running {
                 .filter(|cut| self.ending.is_none() && cut.step + 1 == self.started)
                 .map(|cut| now + cut.after);
         }
-        if let Some(channel) = &mut self.channel {
-            // If the agent has ended, that is seen elsewhere.
-            let _ = nix::unistd::write(channel.as_fd(), GO_ON);
-        }
+        self.streams.answer();
     }
 }
 
@@ -478,18 +380,4 @@ impl Drop for Running {
 pub(super) fn code(status: ExitStatus) -> i32 {
     let signal = status.signal().map(|signal| -signal);
     status.code().or(signal).unwrap_or(-1)
-}
-
-fn input(fd: BorrowedFd<'_>) -> PollFd<'_> {
-    PollFd::new(fd, PollFlags::POLLIN)
-}
-
-fn wait_for(fds: &mut [PollFd<'_>], wait: Duration) -> Result<(), Error> {
-    // A part of a millisecond counts as one, or this would not wait at all.
-    let millis = wait.as_micros().div_ceil(1000);
-    let millis = u16::try_from(millis).unwrap_or(u16::MAX);
-    match poll(fds, PollTimeout::from(millis)) {
-        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
-        Err(error) => Err(Error::io("wait for", "a stage", error)),
-    }
 }

@@ -24,7 +24,7 @@ pub(in crate::commands::rehearse) fn print(
     }
     for_the_operator(report, printer)?;
     for gap in &report.gaps {
-        note(printer, format_args!("not in the view: {}", escape(gap)))?;
+        note(printer, format_args!("the view: {}", escape(gap)))?;
     }
     summary(report, &checks, printer)
 }
