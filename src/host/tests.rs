@@ -243,6 +243,28 @@ fn a_listing_has_all_directories_and_only_the_files_that_are_wanted() {
 }
 
 #[test]
+fn what_happens_in_a_directory_is_told_once_for_each_of_its_paths() {
+    let (dir, [root, _]) = roots();
+    let mut watcher = Watcher::new().unwrap();
+    for path in ["/data", "/absolute"] {
+        // Watched for what is written, and then for less.
+        for contents in [true, false] {
+            assert!(watcher.watch(&root, Path::new(path), contents).unwrap());
+        }
+    }
+    for path in ["/missing", "/data/file"] {
+        assert!(!watcher.watch(&root, Path::new(path), true).unwrap());
+    }
+    fs::write(dir.path().join("root/data/file"), "more").unwrap();
+    let changes = watcher.changes().unwrap();
+    for path in ["/data/file", "/absolute/file"] {
+        let closed = Event::Closed(path.into());
+        let told = changes.iter().filter(|change| **change == closed);
+        assert_eq!(told.count(), 1, "{changes:?}");
+    }
+}
+
+#[test]
 fn what_is_no_directory_is_not_listed_and_a_missing_one_is_empty() {
     let (_dir, roots) = roots();
     for root in roots {

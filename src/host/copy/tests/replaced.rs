@@ -347,6 +347,10 @@ fn a_file_system_without_attributes_is_no_error_and_a_failure_is_one() {
             ("flistxattr", "EOPNOTSUPP", true),
             ("fsetxattr", "ENOSPC", false),
             ("flistxattr", "EIO", false),
+            // It has been removed since it was listed, or is not for this user.
+            ("fgetxattr", "ENODATA", true),
+            ("fgetxattr", "EPERM", true),
+            ("fgetxattr", "EIO", false),
         ] {
             for host in fixtures() {
                 let source = host.write("pkg/root_dir/file", "new");
@@ -366,6 +370,39 @@ fn a_file_system_without_attributes_is_no_error_and_a_failure_is_one() {
     } else {
         copied.unwrap_err();
     }
+}
+
+#[test]
+fn a_read_that_is_interrupted_is_repeated_and_one_that_fails_is_an_error() {
+    const TEST: &str =
+        "replaced::a_read_that_is_interrupted_is_repeated_and_one_that_fails_is_an_error";
+    let Some(root) = root_given() else {
+        or_skip!(can_trace());
+        for (error, copies) in [("EINTR:when=1", true), ("EIO", false)] {
+            let host = &fixtures()[0];
+            host.write("pkg/root_dir/file", "same");
+            let file = host.write("file", "same");
+            let before = identity(&file);
+            let inject = format!("inject=read:error={error}");
+            let strace = [
+                "timeout",
+                "60",
+                "strace",
+                "-f",
+                "-qq",
+                "-o",
+                "/dev/null",
+                "-P",
+            ];
+            let only = [file.to_str().unwrap(), "-e", &inject];
+            let wrapper = [&strace[..], &only].concat();
+            run_again(TEST, &wrapper, &format!("export COPIES={copies}"), host);
+            assert_eq!(identity(&file), before);
+        }
+        return;
+    };
+    let copied = lay(&root, Path::new("/pkg/root_dir"), &root, Path::new("/"));
+    assert_eq!(copied.is_ok().to_string(), std::env::var("COPIES").unwrap());
 }
 
 #[test]
@@ -448,6 +485,27 @@ fn a_cancelled_copy_stops_at_the_next_file_and_inside_a_large_one() {
         }
         host.overlay().unwrap();
         assert_eq!(names(host.path("etc")), ["a", "b", "c"]);
+    }
+}
+
+#[test]
+fn a_cancelled_copy_stops_inside_a_large_file_that_it_compares() {
+    for host in fixtures() {
+        // Four blocks, and a bit.
+        let content = "x".repeat(4 * 64 * 1024 + 1);
+        for place in ["etc/large", "pkg/root_dir/etc/large"] {
+            host.write(place, &content);
+        }
+        let asked = std::cell::Cell::new(0);
+        let copying = Copying {
+            cancelled: &|| asked.replace(asked.get() + 1) >= 2,
+            durable: true,
+        };
+        let (source, to) = (Path::new("/pkg/root_dir"), Path::new("/"));
+        let copied = copy_tree(&host.root, source, &host.root, to, &copying);
+        assert_eq!(copied.unwrap(), Copied::Cancelled);
+        // Once more when the copy has stopped.
+        assert_eq!(asked.get(), 4);
     }
 }
 
