@@ -204,6 +204,11 @@ fn plain_is_the_contract_s_bytes_on_a_terminal_too() {
     let shown = or_skip!(on_terminal(&node, ""));
     assert_says(&shown, &["\u{1b}[32m✓ a\u{1b}[0m"]);
     assert!(!shown.contains("SUCEEDED"), "{shown}");
+    // Of a stream that is redirected nothing is taken away.
+    for redirected in ["2> /dev/null", "| cat"] {
+        let shown = or_skip!(on_terminal(&node, redirected));
+        assert_eq!(unstamp("[out]", &shown), "hello\nSUCEEDED: a.sh \n");
+    }
 }
 
 #[test]

@@ -297,6 +297,12 @@ fn one_package_is_shown_if_it_is_named_and_one_that_is_not_there_fails() {
             FLAG,
         );
     }
+    for resource in ["a_one_1.0.0", "b_two_1.0.0"] {
+        let flag = format!("state/interrupts/flags/{resource}/no_op.complete");
+        write(&node, &flag, "1777758683.456789");
+    }
+    let one = json_of(status(&node, &["one"]))["packages"][0].clone();
+    assert_eq!(one["interrupts"][0]["resource"], "a_one_1.0.0", "{one}");
     let output = status(&node, &["one"]).output().unwrap();
     let text = stdout_of_success(&output);
     assert!(

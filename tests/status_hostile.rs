@@ -68,6 +68,9 @@ fn assert_problems(node: &Node, expected: &[(&str, &str)]) -> Value {
     let text = stdout(&output);
     let is_raw = |c: char| is_unshowable(c) && c != '\n';
     assert!(!text.contains(is_raw), "{text:?}");
+    for (_, problem) in expected {
+        assert!(text.contains(problem), "expected {problem:?} in {text}");
+    }
     document
 }
 

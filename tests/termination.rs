@@ -79,6 +79,29 @@ fn of_much_output_the_last_whole_lines_are_left() {
     }
 }
 
+/// The disk is full, for example.
+#[test]
+fn of_a_reason_that_does_not_fit_whole_lines_are_left() {
+    let node = Node::new().step("a.sh", "#!/bin/sh\nseq 100000\nexit 7\n");
+    let mut run = node.run("apply");
+    run.env("SKYHOOK_AGENT_WRITE_LOGS", "false");
+    // Blocks of 512 bytes.
+    let (_, reason) = reason(&node, &mut with_prelude("ulimit -f 4", &run));
+    let (headline, lines) = reason.split_once('\n').unwrap();
+    assert_eq!(headline, "apply pkg 1.2.3: a.sh failed with code 7");
+    assert!((1900..=2048).contains(&reason.len()), "{}", reason.len());
+    let said = unstamp("[out]", lines);
+    assert!(said.lines().all(|line| line.len() >= 5), "{said}");
+}
+
+#[test]
+fn a_step_that_was_not_started_is_told_from_one_that_failed() {
+    let node = Node::new().step("a.sh", "#!/no/such/interpreter\n");
+    let (_, reason) = reason(&node, &mut node.run("apply"));
+    let headline = "apply pkg 1.2.3: a.sh was not started: chroot-exec ended with code ";
+    assert!(reason.starts_with(headline), "{reason}");
+}
+
 #[test]
 fn each_failed_check_is_named_with_its_code() {
     let mut node = Node::new();

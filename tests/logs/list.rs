@@ -171,6 +171,22 @@ fn flags_tell_which_runs_of_steps_have_succeeded_and_check_results_how_checks_we
     assert_eq!(found, expected);
 }
 
+/// The results do not say which package they are of.
+#[test]
+fn of_two_packages_with_one_check_it_is_not_known_whose_went_how() {
+    let node = Node::one_step();
+    node.script("a_check.sh", "#!/bin/sh\n");
+    node.run("apply-check").output().unwrap();
+    remove_notes(&node);
+    assert_eq!(outcomes(&node), owned(&[("a_check.sh", "succeeded")]));
+    let mut copy = Command::new("cp");
+    copy.arg("-a")
+        .args([node.path("log/pkg"), node.path("log/other")]);
+    assert!(copy.status().unwrap().success());
+    let unknown = ("a_check.sh", "unknown");
+    assert_eq!(outcomes(&node), owned(&[unknown, unknown]));
+}
+
 /// As apply and its check are, often.
 #[test]
 fn a_run_whose_flag_was_written_is_told_from_a_later_one_of_the_same_step() {
