@@ -240,7 +240,9 @@ fn programs() -> &'static Path {
                  program=$(command -v $program) || exit 1
                  cp -L --parents $program $(ldd $program | grep -o '/[^ ]*') $0 || exit 1
              done
-             cp -L --parents $(ldd $1 | grep -o '/[^ ]*') $0
+             for library in $(ldd $1 | grep -o '/[^ ]*'); do
+                 cp -L --parents $library $0 || exit 1
+             done
              mkdir dev proc sys run tmp && chmod 1777 tmp";
         let copied = Command::new("/bin/sh")
             .args(["-c", script])

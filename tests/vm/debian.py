@@ -15,7 +15,7 @@ import disks
 import downloads
 from downloads import Cache, Missing, need, run
 
-PACKAGES = "systemd-sysv,udev,dbus,procps,strace"
+PACKAGES = "systemd-sysv,udev,dbus,procps,strace,jq"
 SIZE = 1024 * 1024 * 1024
 
 # Runs the commands of the tests; guest/serial.sh says how. Nothing stops it: a shutdown

@@ -250,7 +250,10 @@ def prepare(
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(content)
             file.chmod(0o755 if content.startswith("#!") else 0o644)
-    image = initramfs.build(work / "initramfs", suite.cache, kernel, GUEST / "switch_root.sh")
+    # Rehearsals mount overlays.
+    modules = [*initramfs.DISK_MODULES, "overlay"]
+    switch_root = GUEST / "switch_root.sh"
+    image = initramfs.build(work / "initramfs", suite.cache, kernel, switch_root, modules=modules)
     test = disks.make_ext4_of(work / "test.disk", brought, SIZE)
     return Disks(kernel, image, [debian.disk(suite.cache, kernel.arch), test])
 
