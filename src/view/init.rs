@@ -23,6 +23,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, chdir, pivot_root, setsid};
 
 use super::layers::bind_read_only;
+use super::private::refused;
 use crate::error::Error;
 use crate::system::sys;
 use crate::system::sys::namespaces::{self, Mounts, clone_mount};
@@ -215,7 +216,10 @@ fn run(plan: &Plan<'_>, link: UnixStream) -> i32 {
         writeln!(link, "{READY}")
     });
     if let Err(error) = set_up {
-        let _ = writeln!(link, "cannot set up the view: {error}");
+        let _ = match error.get_ref().filter(|inner| inner.is::<Error>()) {
+            Some(refusal) => writeln!(link, "{refusal}"),
+            None => writeln!(link, "cannot set up the view: {error}"),
+        };
         return libc::EXIT_FAILURE;
     }
     // Until the end of the other process, by whatever.
@@ -237,10 +241,7 @@ fn set_up(plan: &Plan<'_>, mut link: &File) -> io::Result<()> {
         // Once more: root in the view may set up this one.
         kinds |= CloneFlags::CLONE_NEWNET;
     }
-    unshare(kinds).map_err(|error| {
-        let what = "make a user namespace (sysctl user.max_user_namespaces)";
-        named(what, error.into())
-    })?;
+    unshare(kinds).map_err(|error| io::Error::other(refused("a user namespace", error)))?;
     writeln!(link, "{NAMESPACES}")?;
     let mut go = [0; 3];
     link.read_exact(&mut go)?;
@@ -272,7 +273,7 @@ fn mount_proc(proc: &Path, plan: &Plan<'_>) -> io::Result<OwnedFd> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     let none = None::<&str>;
     mount(Some("proc"), proc, Some("proc"), flags, none)
-        .map_err(|error| named("mount /proc", error.into()))?;
+        .map_err(|error| io::Error::other(refused("a fresh /proc", error)))?;
     let path = CString::new(proc.as_os_str().as_bytes())?;
     let writable = clone_mount(&path, Mounts::This)?;
     // Before the user namespace is entered: the kernel goes by the user alone for many of

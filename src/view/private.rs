@@ -44,8 +44,9 @@ fn enter_user_namespace() -> Result<(), Error> {
     let (uid, gid) = (geteuid(), getegid());
     let namespaces = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS;
     unshare(namespaces).map_err(|error| refused("a user namespace", error))?;
+    // Root without rights may not map itself.
     let write = |path: &str, text: &str| {
-        fs::write(path, text).map_err(|error| Error::io("write", path, error))
+        fs::write(path, text).map_err(|error| refused("to map a user", error))
     };
     // The kernel wants that before an ordinary user may map a group.
     write("/proc/self/setgroups", "deny")?;
@@ -53,12 +54,13 @@ fn enter_user_namespace() -> Result<(), Error> {
     write("/proc/self/gid_map", &format!("0 {gid} 1"))
 }
 
-fn refused(what: &str, error: Errno) -> Error {
-    let error = io::Error::from(error);
+/// Says what the kernel does not allow, and what would help.
+pub(super) fn refused(what: &str, error: impl Into<io::Error>) -> Error {
+    let error = error.into();
     Error::NotThere(format!(
-        "the kernel refuses {what} ({error}): run this as root, or allow user namespaces to \
-         ordinary users (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, \
-         kernel.apparmor_restrict_unprivileged_userns)"
+        "the kernel refuses {what} ({error}): run this as root (in a container: a privileged \
+         one), or allow user namespaces (sysctl user.max_user_namespaces, \
+         kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)"
     ))
 }
 

@@ -9,4 +9,5 @@ mod ends;
 mod furniture;
 mod hostile;
 mod mounts;
+mod refusals;
 mod stage;

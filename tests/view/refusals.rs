@@ -1,0 +1,41 @@
+//! What the kernel refuses: one line says what is missing, and what would do.
+
+use std::process::Command;
+
+use super::stage::{Maker, Stage};
+use crate::support::{Skip, is_root, skip, wrapped};
+
+/// Asserts that no view can be made behind `words`, and that the one line says `what`.
+#[track_caller]
+fn assert_refused(words: &[&str], what: &str) {
+    let stage = Stage::new(Maker::Self_);
+    let mut view = wrapped(words, &stage.view_of(&stage.root(), &["true"]));
+    view.env_clear().env("PATH", env!("PATH"));
+    let output = view.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+    let line = format!("the kernel refuses {what}");
+    assert!(told.contains(&line), "{told}");
+    assert!(told.contains("run this as root"), "{told}");
+}
+
+#[test]
+fn root_without_rights_is_told_what_would_do() {
+    if !is_root() {
+        skip!(Skip::NotPossible("only root can give up its rights"));
+    }
+    let words = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"];
+    assert_refused(&words, "to map a user (Operation not permitted");
+}
+
+#[test]
+fn the_limit_of_user_namespaces_is_named() {
+    let able = Command::new("unshare").args(["-Ur", "true"]).output();
+    if !able.is_ok_and(|output| output.status.success()) {
+        skip!(Skip::NotPossible("this user may have no user namespace"));
+    }
+    let script = "echo 0 >/proc/sys/user/max_user_namespaces; exec \"$@\"";
+    let words = ["unshare", "-Urpf", "--mount-proc", "sh", "-c", script, "sh"];
+    assert_refused(&words, "a user namespace (No space left on device");
+}
