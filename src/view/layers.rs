@@ -22,6 +22,7 @@ use nix::sys::statvfs::{FsFlags, fstatvfs};
 
 use super::adopt;
 use super::mounts::{self, Class, Mount, OWN};
+use super::private;
 use crate::error::Error;
 use crate::system::sys::namespaces::{Mounts, clone_mount, make_read_only};
 
@@ -72,16 +73,20 @@ pub(super) struct Places<'a> {
 
 /// Lays the view of a root.
 pub(super) fn lay(places: &Places<'_>) -> Result<Layers, Error> {
-    let mounts = mounts::below(places.root)?;
+    let (mounts, all) = mounts::below(places.root)?;
     let mut laying = Laying {
         places,
         mounts: &mounts,
+        all: &all,
         layers: Layers {
             is_kept: places.is_kept,
             ..Layers::default()
         },
     };
     laying.lay(Path::new(""))?;
+    if laying.layers.overlays.is_empty() {
+        return Err(private::refused("each copy-on-write layer", Errno::EINVAL));
+    }
     Ok(laying.layers)
 }
 
@@ -102,6 +107,8 @@ impl Layers {
 struct Laying<'a> {
     places: &'a Places<'a>,
     mounts: &'a [Mount],
+    /// Where anything is mounted.
+    all: &'a [PathBuf],
     layers: Layers,
 }
 
@@ -112,7 +119,17 @@ impl<'a> Laying<'a> {
         if self.places.in_user_namespace && !below.is_empty() {
             return self.skeleton(path);
         }
-        self.overlay(path)?;
+        match self.overlay(path) {
+            // The kernel may see mounts that a view has nothing of: as /proc.
+            Err(Error::Io { source, .. })
+                if self.places.in_user_namespace
+                    && source.raw_os_error() == Some(libc::EINVAL)
+                    && self.all.iter().any(|at| at != path && at.starts_with(path)) =>
+            {
+                return self.skeleton(path);
+            }
+            laid => laid?,
+        }
         for mount in below {
             self.mount(mount);
         }
@@ -165,10 +182,10 @@ impl<'a> Laying<'a> {
         let work_fd = open(&work, DIRECTORY | OFlag::O_PATH, Mode::empty()).map_err(refused)?;
         let unwritten = unwritten(&real_path, Mounts::This);
         let stand_ins = self.places.stand_ins.join(path);
-        if self.places.in_user_namespace {
-            let real = unwritten.as_ref().map_or(real_path.clone(), by_fd);
+        // What the kernel does not let be copied, because of mounts below it, takes no overlay.
+        if let (true, Some(real)) = (self.places.in_user_namespace, &unwritten) {
             let depth = adopt::DEPTH.saturating_sub(path.iter().count());
-            adopt::adopt(&real, &stand_ins, depth);
+            adopt::adopt(&by_fd(real), &stand_ins, depth);
         }
         let stand_ins = open(&stand_ins, DIRECTORY, Mode::empty()).ok();
 
@@ -193,14 +210,15 @@ impl<'a> Laying<'a> {
         let target = self.places.view.join(path);
         // A device in the root must not be opened.
         let flags = MsFlags::MS_NODEV;
-        mount(
-            Some("overlay"),
-            &target,
-            Some("overlay"),
-            flags,
-            Some(&*options),
-        )
-        .map_err(refused)?;
+        let overlay = Some("overlay");
+        let mounted = mount(overlay, &target, overlay, flags, Some(&*options));
+        if let Err(error) = mounted {
+            let _ = fs::remove_dir_all(&directory);
+            return Err(match error {
+                Errno::EPERM => private::refused("an overlay", error),
+                error => refused(error),
+            });
+        }
         self.layers.overlays.push(Layer {
             path: path.to_owned(),
             upper,

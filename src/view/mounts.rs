@@ -37,17 +37,24 @@ pub(super) enum Class {
     Empty,
 }
 
-/// Reads which mounts can be seen below `root`, those above others first. `root` is
+/// Reads which mounts of a view can be seen below `root`, those above others first, and
+/// where anything at all is mounted below it: also files, also what is covered. `root` is
 /// absolute and free of links.
-pub(super) fn below(root: &Path) -> Result<Vec<Mount>, Error> {
+pub(super) fn below(root: &Path) -> Result<(Vec<Mount>, Vec<PathBuf>), Error> {
     let path = "/proc/self/mountinfo";
     let info = fs::read(path).map_err(|error| Error::io("read", path, error))?;
     let mounts = info
         .split(|byte| *byte == b'\n')
         .filter_map(|line| parse(line, root))
         .filter(|(id, mount)| is_seen(*id, &root.join(&mount.path)))
-        .map(|(_, mount)| mount);
-    Ok(mounts.collect())
+        .map(|(_, mount)| mount)
+        .collect();
+    let all = info.split(|byte| *byte == b'\n').filter_map(|line| {
+        let path = unescape(line.split(|byte| *byte == b' ').nth(4)?);
+        let path = PathBuf::from(OsString::from_vec(path));
+        Some(path.strip_prefix(root).ok()?.to_owned())
+    });
+    Ok((mounts, all.collect()))
 }
 
 /// Parses `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=…`, if that

@@ -80,3 +80,29 @@ fn the_machine_itself_can_be_viewed() {
         );
     }
 }
+
+#[test]
+fn a_root_whose_only_mounts_are_those_that_a_view_has_of_its_own_can_be_viewed() {
+    if !is_root() {
+        skip!(Skip::NotPossible(
+            "only root can mount something below a root"
+        ));
+    }
+    for maker in or_skip!(makers()) {
+        let stage = Stage::new(maker);
+        let before = stage.checksum();
+        let script = "echo new >/etc/dir/new; echo new >/home/user/notes; cat /etc/config";
+        let view = stage.view_of(&stage.root(), &[script]);
+        let mut view = wrapped(&stage.as_maker(), &view);
+        view.env_clear();
+        // A file is mounted in a container, too: /etc/hosts.
+        let mount = "cd \"$0\" && mount -t proc none proc &&
+             mount --bind etc/config etc/config && exec \"$@\"";
+        let mut view = or_skip!(in_mount_namespace(mount, &stage.root(), &view));
+        let ran = ran(&view.output().unwrap());
+        assert_eq!(ran[0].stdout_of_success(), "a = 1\n", "{maker:?}");
+        let changes = ["+ /etc/dir/new", "~ /home/user/notes content"];
+        assert_eq!(ran[0].scan(), changes, "{maker:?}");
+        assert_unchanged(&stage, &before);
+    }
+}
