@@ -29,8 +29,9 @@ pub(super) fn adopt(real: &Path, over: &Path, depth: usize) {
         let Ok(metadata) = entry.metadata() else {
             continue;
         };
-        // The user's own, or closed to the user.
-        if metadata.uid() == 0 || access(&real, AccessFlags::R_OK | AccessFlags::X_OK).is_err() {
+        // The kernel copies no directory whose user or group has no name here.
+        let is_own = metadata.uid() == 0 && metadata.gid() == 0;
+        if is_own || access(&real, AccessFlags::R_OK | AccessFlags::X_OK).is_err() {
             continue;
         }
         let over = over.join(entry.file_name());
