@@ -114,6 +114,7 @@ pub(super) fn run(
     for (stream, bytes) in running.streams.rest()? {
         running.take(stream, &bytes, follower)?;
     }
+    running.finish_lines();
     // The agent may have been killed in the middle of it.
     running.end_step(StepOutcome::Failed, None);
     Ok(Ended {
@@ -140,6 +141,8 @@ struct Running {
     /// Why it is ended, and when it is killed.
     ending: Option<(Why, Instant)>,
     said: Vec<u8>,
+    /// The line of each stream that has not ended: stdout's and stderr's.
+    unfinished: [Vec<u8>; 2],
 }
 
 impl Running {
@@ -177,6 +180,7 @@ impl Running {
             cut_at: None,
             ending: None,
             said: Vec::new(),
+            unfinished: Default::default(),
         })
     }
 
@@ -304,12 +308,34 @@ impl Running {
     ) -> Result<(), Error> {
         // Before the first step, stdout has the banner.
         if stream == Stream::Stderr || !self.steps.is_empty() {
-            self.said.extend_from_slice(bytes);
+            // Programs write a line of stderr in pieces.
+            let [out, err] = &mut self.unfinished;
+            let unfinished = match stream {
+                Stream::Stdout => out,
+                Stream::Stderr => err,
+            };
+            unfinished.extend_from_slice(bytes);
+            let ended = unfinished.iter().rposition(|byte| *byte == b'\n');
+            if let Some(end) = ended {
+                self.said.extend(unfinished.drain(..=end));
+            } else if unfinished.len() > MOST_SAID {
+                self.said.append(unfinished);
+            }
         }
         if self.said.len() > 2 * MOST_SAID {
             self.said.drain(..self.said.len() - MOST_SAID);
         }
         follower.said(bytes)
+    }
+
+    /// Takes the lines that nothing ends any more.
+    fn finish_lines(&mut self) {
+        for unfinished in &mut self.unfinished {
+            if !unfinished.is_empty() {
+                self.said.append(unfinished);
+                self.said.push(b'\n');
+            }
+        }
     }
 
     /// Keeps what happened.
@@ -324,6 +350,7 @@ impl Running {
             What::Skips => self.steps.push(step(&event.step, StepOutcome::Skipped)),
             What::Begins => {
                 self.said.clear();
+                self.unfinished = Default::default();
                 self.started += 1;
                 // Unless it says otherwise.
                 self.steps.push(step(&event.step, StepOutcome::Failed));
