@@ -6,6 +6,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use clap::{Args, ValueEnum};
+use serde_json::Value;
 
 use super::common::Color;
 use crate::commands::rehearse::{self, InterruptData, Options, stand_ins};
@@ -220,7 +221,23 @@ impl TryFrom<Rehearse> for Options {
     }
 }
 
+/// The types of interrupts in the custom resource, and what the operator makes of them.
+const OF_THE_RESOURCE: [(&str, &str); 4] = [
+    ("reboot", "node_restart"),
+    ("service", "service_restart"),
+    ("restartAllServices", "restart_all_services"),
+    ("noop", "no_op"),
+];
+
 fn interrupt(json: &str) -> Result<InterruptData, String> {
+    let mut json = json.to_owned();
+    if let Ok(mut interrupt) = serde_json::from_str::<Value>(&json)
+        && let Some(kind) = interrupt.get_mut("type")
+        && let Some((_, of_operator)) = OF_THE_RESOURCE.iter().find(|(name, _)| kind == name)
+    {
+        *kind = Value::from(*of_operator);
+        json = interrupt.to_string();
+    }
     let base64 = BASE64_STANDARD.encode(json);
     match Interrupt::parse(&base64) {
         Ok(interrupt) => Ok(InterruptData { interrupt, base64 }),
