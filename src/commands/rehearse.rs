@@ -6,10 +6,12 @@
 //! steps. `life` has the order of things, `recorder` writes down, `report` shows.
 
 use std::fs::{self, OpenOptions};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anstream::ColorChoice;
+use nix::unistd::geteuid;
 use serde::Serialize;
 
 use super::Outcome;
@@ -123,6 +125,17 @@ pub fn run(options: &Options, signals: &Signals, printer: &mut Printer) -> Resul
         }
     }
     let keep = options.keep.as_deref().map(absolute).transpose()?;
+    if let Some(keep) = &keep
+        && fs::read_dir(keep).is_ok_and(|mut entries| entries.next().is_some())
+    {
+        let keep = keep.display();
+        return Err(Error::Usage(format!(
+            "--keep {keep}: expected an empty directory"
+        )));
+    }
+    if options.shell && !io::stdin().is_terminal() {
+        return Err(Error::Usage("--shell: expected a terminal".to_owned()));
+    }
     let generation = if options.from.is_some() { 2 } else { 1 };
     let package = Package::load(&options.package, generation)?;
     let old = match &options.from {
@@ -131,10 +144,12 @@ pub fn run(options: &Options, signals: &Signals, printer: &mut Printer) -> Resul
     };
     if let Some(old) = &old {
         expect_same_name(old, &package)?;
+        expect_lower_version(old, &package)?;
     }
     if let Some(junit) = &options.junit {
         expect_writable(junit)?;
     }
+    let is_ordinary = !geteuid().is_root();
     view::enter()?;
 
     let config = &package.config;
@@ -144,6 +159,11 @@ pub fn run(options: &Options, signals: &Signals, printer: &mut Printer) -> Resul
         config.package_version,
         root.display()
     );
+    let gap = is_ordinary.then(|| {
+        "files of other users can be replaced, but not written to: a step may fail here that \
+         succeeds on a node"
+            .to_owned()
+    });
     let mut rehearsal = Rehearsal {
         options,
         root: &root,
@@ -158,11 +178,12 @@ pub fn run(options: &Options, signals: &Signals, printer: &mut Printer) -> Resul
             version: config.package_version.clone(),
             from: old.as_ref().map(|old| old.config.package_version.clone()),
             allowed: options.allow,
+            gaps: gap.into_iter().collect(),
             ..Report::default()
         },
+        heading,
         has_shown_shell: false,
     };
-    rehearsal.live.heading(&heading)?;
     let lived = rehearsal.run();
     rehearsal.live.erase()?;
     let report = rehearsal.report;
@@ -194,6 +215,24 @@ fn expect_same_name(old: &Package, new: &Package) -> Result<(), Error> {
         true => Ok(()),
         false => Err(Error::Usage(format!(
             "--from: expected a version of the package {new}, got the package {old}"
+        ))),
+    }
+}
+
+/// Refuses an upgrade that is none. Of versions that have no order, equal ones.
+fn expect_lower_version(old: &Package, new: &Package) -> Result<(), Error> {
+    let (old, new) = (&old.config.package_version, &new.config.package_version);
+    let numbers = |version: &str| -> Option<Vec<u64>> {
+        version.split('.').map(|part| part.parse().ok()).collect()
+    };
+    let is_lower = match (numbers(old), numbers(new)) {
+        (Some(old), Some(new)) => old < new,
+        _ => old != new,
+    };
+    match is_lower {
+        true => Ok(()),
+        false => Err(Error::Usage(format!(
+            "--from: expected a version before {new}, got {old}"
         ))),
     }
 }

@@ -18,7 +18,11 @@ fn findings(document: &Value) -> Value {
     ];
     let found = keys
         .iter()
-        .filter(|key| document[*key] != json!([]))
+        .filter(|key| {
+            document[*key]
+                .as_array()
+                .is_some_and(|found| !found.is_empty())
+        })
         .map(|key| ((*key).to_owned(), document[*key].clone()));
     Value::Object(found.collect())
 }
@@ -74,7 +78,7 @@ fn a_good_package_passes() {
             "\n    + /etc/rehearse-good.conf\n",
             "\nUninstall\n  ✓ uninstall ",
             "\n✓ every stage succeeded; a second pass changes nothing; uninstall leaves nothing \
-             behind; each step can be started anew in ",
+             behind; each step that was cut off can be started anew in ",
         ],
         &[
             "## ✅ Rehearsal of `good 1.0.0`\n",
@@ -142,7 +146,7 @@ fn a_package_that_is_not_idempotent_is_told_the_step_and_the_file() {
         &[
             "\nNot idempotent: a second pass changes\n  apply append.sh: ~ \
              /etc/rehearse-appended (forced)\n",
-            "\n✗ every stage succeeded; not so: a second pass changes nothing (1); each step",
+            "\n✗ every stage succeeded; changed by a second pass: 1; each step",
         ],
         &[
             "## ❌ Rehearsal of `not-idempotent 1.0.0`\n",

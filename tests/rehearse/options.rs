@@ -112,7 +112,8 @@ fn an_interrupt_is_recorded_and_its_reboot_is_played() {
     );
     assert_eq!(document["operator"]["reboot"], true);
 
-    let interrupt = r#"{"type":"service_restart","services":["a","b"]}"#;
+    // As in the custom resource.
+    let interrupt = r#"{"type":"service","services":["a","b"]}"#;
     let arguments = ["--no-cut", "--interrupt", interrupt];
     let output = rehearse(&arguments, &package("good")).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
@@ -353,6 +354,16 @@ fn wrong_usage_ends_with_2_before_anything_runs() {
         ),
         (&["--allow", "everything", good], "leftovers"),
         (&["--timeout", "soon", good], "90s, 5m"),
+        (&["--shell", good], "--shell: expected a terminal"),
+        (
+            &["--keep", "/etc", good],
+            "--keep /etc: expected an empty directory",
+        ),
+        (&["/etc"], "/etc: expected the directory of a package"),
+        (
+            &["--from", good, good],
+            "--from: expected a version before 1.0.0, got 1.0.0",
+        ),
         (
             &["--shell", "--output", "json", good],
             "--shell: expected --output human",
@@ -391,4 +402,19 @@ fn an_ordinary_user_rehearses_on_the_machine_s_own_root() {
     assert_eq!(output.status.code(), Some(0), "{document}");
     assert_eq!(document["changes"][0]["path"], "/etc/rehearse-good.conf");
     assert!(!std::path::Path::new("/etc/rehearse-good.conf").exists());
+}
+
+/// Programs write a line of stderr in pieces, and the agent writes to stdout meanwhile.
+#[test]
+fn lines_of_both_streams_stay_whole_in_the_output_of_a_failure() {
+    or_skip!(can_have_a_view());
+    let node = applying(
+        "#!/bin/sh\nprintf 'one ' >&2\nsleep 0.2\necho two\nsleep 0.2\necho three >&2\nexit 1\n",
+    );
+    let (document, _) = document(&["--no-cut"], &node.path("copy"));
+    let said = output_of(&document);
+    assert!(said.lines().any(|line| line.ends_with(" two")), "{said}");
+    let err = said.lines().find(|line| line.contains("one"));
+    assert!(err.unwrap().ends_with(" one three"), "{said}");
+    assert_eq!(document["left_behind"], Value::Null);
 }

@@ -55,6 +55,8 @@ pub(super) struct Rehearsal<'a> {
     pub(super) cancellation: &'a Cancellation,
     pub(super) live: Live<'a>,
     pub(super) report: Report,
+    /// What is shown first, if there can be a view.
+    pub(super) heading: String,
     pub(super) has_shown_shell: bool,
 }
 
@@ -84,7 +86,8 @@ impl Rehearsal<'_> {
     /// The life from installing to uninstalling. Returns how installing went.
     fn live_whole(&mut self, life: &plan::Life) -> Result<Went, Error> {
         let mut view = self.view(self.keep)?;
-        self.report.gaps = view.gaps().to_vec();
+        self.report.gaps.extend_from_slice(view.gaps());
+        self.live.heading(&self.heading)?;
         let mut differ = match self.options.diff {
             true => Some(Differ::new(Root::open(self.root)?)),
             false => None,
@@ -111,12 +114,11 @@ impl Rehearsal<'_> {
         let left = differences
             .iter()
             .filter(|change| !is_agents(&change.path) && !is_log(&change.path));
-        self.report.left_behind = left
-            .map(|change| LeftBehind {
-                path: report::shown(&change.path),
-                kind: change.kind.into(),
-            })
-            .collect();
+        let left = left.map(|change| LeftBehind {
+            path: report::shown(&change.path),
+            kind: change.kind.into(),
+        });
+        self.report.left_behind = Some(left.collect());
         Ok(())
     }
 

@@ -187,11 +187,7 @@ impl<'p> Live<'p> {
                 StepOutcome::Cut | StepOutcome::Skipped => dim,
                 _ => anstyle::Style::new(),
             };
-            let how = match step.outcome {
-                StepOutcome::Skipped => Some("skipped".to_owned()),
-                _ => how(step),
-            };
-            let how = how.map(|how| format!(" ({how})")).unwrap_or_default();
+            let how = how(step).map(|how| format!(" ({how})")).unwrap_or_default();
             format!("{style}{path}{how}{style:#}")
         });
         let mut parts: Vec<String> = steps.collect();
@@ -217,8 +213,9 @@ impl<'p> Live<'p> {
         if let Some(log) = &stage.log {
             let dim = self.printer.palette.dim;
             let log = text::escape(log);
-            self.printer
-                .line(format_args!("{dim}      log in the view: {log}{dim:#}"))?;
+            self.printer.line(format_args!(
+                "{dim}      log in the view: {log} (--keep DIR or --shell keeps it){dim:#}"
+            ))?;
         }
         Ok(())
     }

@@ -156,7 +156,7 @@ fn directory(path: &Path) -> Result<PathBuf, Error> {
     let path = absolute(path)?;
     match (metadata.is_dir(), path.parent()) {
         (false, Some(parent)) if path.ends_with("config.json") => Ok(parent.to_owned()),
-        (true, _) => Ok(path),
+        (true, _) if path.join("config.json").symlink_metadata().is_ok() => Ok(path),
         _ => Err(Error::Usage(format!(
             "{}: expected the directory of a package, or its config.json",
             path.display()

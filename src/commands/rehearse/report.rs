@@ -38,8 +38,8 @@ pub(super) struct Report {
     /// What apply changed after an upgrade, which should have done it.
     pub(super) forgotten_by_upgrade: Vec<Finding>,
     pub(super) not_restartable: Vec<NotRestartable>,
-    /// What differs from the root after uninstall.
-    pub(super) left_behind: Vec<LeftBehind>,
+    /// What differs from the root after uninstall; `null` if that was not looked at.
+    pub(super) left_behind: Option<Vec<LeftBehind>>,
     /// The calls of programs that are replaced, in order.
     pub(super) stand_ins: Vec<Call>,
     pub(super) operator: Operator,
@@ -116,8 +116,9 @@ pub(super) struct Change {
     /// root. Or a process that went on after its step.
     pub(super) step: Option<String>,
     pub(super) pass: Pass,
-    /// Tells if the contents, or what kind of file it is, changed.
-    pub(super) content: bool,
+    /// Of a path that was there: if the contents, or what kind of file it is, changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) content: Option<bool>,
     /// The permissions before and after, if they changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) permissions: Option<[String; 2]>,
@@ -256,7 +257,7 @@ impl Change {
             mode,
             step: step.map(str::to_owned),
             pass,
-            content: detail.content,
+            content: (change.kind == view::Kind::Changed).then_some(detail.content),
             permissions: detail
                 .mode
                 .map(both)
@@ -274,7 +275,7 @@ impl Change {
             return String::new();
         }
         let mut parts = Vec::new();
-        if self.content {
+        if self.content == Some(true) {
             parts.push("content".to_owned());
         }
         if let Some([before, after]) = &self.permissions {

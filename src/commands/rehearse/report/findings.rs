@@ -9,6 +9,8 @@ use crate::commands::run_step::words;
 pub(super) struct Check {
     /// What it is called in a list of tests.
     pub(super) name: &'static str,
+    /// What is said of it with the number of its findings.
+    pub(super) failed: &'static str,
     /// The title of its findings.
     pub(super) title: &'static str,
     /// What was found, one line for each.
@@ -36,6 +38,7 @@ impl Report {
         if self.from.is_some() && has(Pass::Again) {
             checks.push(Check {
                 name: "the upgrade forgets nothing",
+                failed: "forgotten by the upgrade",
                 title: "The upgrade forgot what apply of this version does",
                 found: self.forgotten_by_upgrade.iter().map(line).collect(),
                 is_allowed: false,
@@ -44,18 +47,20 @@ impl Report {
         if has(Pass::Again) || has(Pass::Forced) {
             checks.push(Check {
                 name: "a second pass changes nothing",
+                failed: "changed by a second pass",
                 title: "Not idempotent: a second pass changes",
                 found: self.not_idempotent.iter().map(line).collect(),
                 is_allowed: self.allowed.changes,
             });
         }
-        if has(Pass::Uninstall) {
-            let found = self.left_behind.iter().map(|left| {
+        if let Some(left_behind) = &self.left_behind {
+            let found = left_behind.iter().map(|left| {
                 let maker = self.maker(&left.path);
                 format!("{} {}{maker}", left.kind.mark(), left.path)
             });
             checks.push(Check {
                 name: "uninstall leaves nothing behind",
+                failed: "left behind",
                 title: "Left behind after uninstall",
                 found: found.collect(),
                 is_allowed: self.allowed.leftovers,
@@ -64,7 +69,8 @@ impl Report {
         if has(Pass::Cut) {
             let found = self.not_restartable.iter();
             checks.push(Check {
-                name: "each step can be started anew",
+                name: "each step that was cut off can be started anew",
+                failed: "not restartable",
                 title: "Not restartable: fails after it was cut off",
                 found: found
                     .map(|step| format!("{} {}", step.mode, step.step))
@@ -73,6 +79,19 @@ impl Report {
             });
         }
         checks
+    }
+
+    /// Tells if the package was installed or upgraded.
+    pub(super) fn is_installed(&self) -> bool {
+        let failed =
+            |stage: &Stage| stage.has_failed() && matches!(stage.pass, Pass::Old | Pass::First);
+        !self.stages.iter().any(failed)
+    }
+
+    /// Tells if the package has no uninstall.
+    pub(super) fn has_no_uninstall(&self) -> bool {
+        let is_uninstall = |stage: &Stage| stage.pass == Pass::Uninstall;
+        self.is_installed() && !self.stages.iter().any(is_uninstall)
     }
 
     /// The changes of installing and upgrading.
@@ -95,7 +114,11 @@ impl Report {
         if !services.is_empty() {
             lines.push(("services touched", Some(services.join(", "))));
         }
-        if let Some(longest) = longest_step {
+        // Less says nothing to an operator.
+        if let Some(longest) = longest_step
+            .as_ref()
+            .filter(|longest| longest.seconds >= 1.0)
+        {
             let LongestStep {
                 mode,
                 step,
@@ -144,10 +167,11 @@ pub(super) fn by(step: Option<&str>) -> &str {
     step.unwrap_or("(no step)")
 }
 
-/// Says how a step failed, or was cut off; `None` if neither.
+/// Says how a step failed, or was cut off or skipped; `None` if it succeeded.
 pub(in crate::commands::rehearse) fn how(step: &Step) -> Option<String> {
     match (step.outcome, step.code) {
-        (StepOutcome::Succeeded | StepOutcome::Skipped, _) => None,
+        (StepOutcome::Succeeded, _) => None,
+        (StepOutcome::Skipped, _) => Some("skipped".to_owned()),
         (StepOutcome::Cut, _) => Some("cut off".to_owned()),
         (StepOutcome::OutOfTime, _) => Some("out of time".to_owned()),
         (StepOutcome::NotRun, _) => Some("did not run".to_owned()),

@@ -22,7 +22,9 @@ pub(in crate::commands::rehearse) fn print(
     for check in checks.iter().filter(|check| !check.found.is_empty()) {
         findings(check, printer)?;
     }
-    for_the_operator(report, printer)?;
+    if report.is_installed() {
+        for_the_operator(report, printer)?;
+    }
     for gap in &report.gaps {
         note(printer, format_args!("the view: {}", escape(gap)))?;
     }
@@ -143,8 +145,11 @@ fn summary(report: &Report, checks: &[Check], printer: &mut Printer) -> Result<(
         match (check.has_failed(), check.found.len()) {
             (false, 0) => parts.push(check.name.to_owned()),
             (false, _) => {}
-            (true, number) => parts.push(format!("not so: {} ({number})", check.name)),
+            (true, number) => parts.push(format!("{}: {number}", check.failed)),
         }
+    }
+    if report.has_no_uninstall() {
+        parts.push("no uninstall: what it leaves was not looked at".to_owned());
     }
     let (style, mark) = match report.ok {
         true => (palette.good, '✓'),

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::findings::how;
-use super::{Report, Stage, StageOutcome};
+use super::{Report, Stage, StageOutcome, StepOutcome};
 use crate::commands::rehearse::plan::Pass;
 use crate::text::{escape, is_unshowable};
 
@@ -12,6 +12,7 @@ struct Case {
     class: String,
     name: String,
     seconds: f64,
+    is_skipped: bool,
     failure: Option<Failure>,
 }
 
@@ -27,6 +28,7 @@ pub(in crate::commands::rehearse) fn document(report: &Report) -> String {
         class: "rehearse".to_owned(),
         name: check.name.to_owned(),
         seconds: 0.0,
+        is_skipped: false,
         failure: check.has_failed().then(|| Failure {
             message: check.title.to_owned(),
             text: check.found.join("\n"),
@@ -52,6 +54,7 @@ pub(in crate::commands::rehearse) fn document(report: &Report) -> String {
             case.seconds
         );
         let _ = match &case.failure {
+            None if case.is_skipped => writeln!(xml, "><skipped/></testcase>"),
             None => writeln!(xml, "/>"),
             Some(Failure { message, text }) => writeln!(
                 xml,
@@ -82,6 +85,7 @@ fn of_stage(stage: &Stage) -> Vec<Case> {
             class: class.clone(),
             name: step.path.clone(),
             seconds: step.seconds,
+            is_skipped: step.outcome == StepOutcome::Skipped,
             failure: how(step).filter(|_| step.outcome.is_failure()).map(failure),
         })
         .collect();
@@ -91,6 +95,7 @@ fn of_stage(stage: &Stage) -> Vec<Case> {
             class,
             name: stage.mode.name().to_owned(),
             seconds: stage.seconds,
+            is_skipped: false,
             failure: stage.has_failed().then(|| {
                 failure(match stage.outcome {
                     StageOutcome::OutOfTime => "out of time".to_owned(),

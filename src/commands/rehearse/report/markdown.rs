@@ -39,7 +39,12 @@ pub(in crate::commands::rehearse) fn page(report: &Report) -> String {
     }
     changes(report, &mut page);
     calls(report, &mut page);
-    for_the_operator(report, &mut page);
+    if report.has_no_uninstall() {
+        page.push_str("\nNo uninstall: what it leaves was not looked at.\n");
+    }
+    if report.is_installed() {
+        for_the_operator(report, &mut page);
+    }
     page
 }
 
