@@ -1,7 +1,7 @@
 //! Standing in for a program: this binary under the program's name, in a view.
 //!
 //! A call is recorded and answered with the exit code that the view has for it. Nothing is
-//! done.
+//! done. What `sysctl` sets is remembered for those that read it.
 
 mod sysctl;
 
@@ -43,7 +43,8 @@ pub fn answer(mut command_line: impl Iterator<Item = OsString>) -> Option<u8> {
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();
     if name == "sysctl" && sysctl::only_reads(&arguments) {
-        return Some(sysctl::read(&arguments, &mut io::stdout().lock()));
+        let (calls, _) = super::read_calls(&calls, 0).unwrap_or_default();
+        return Some(sysctl::read(&arguments, &calls, &mut io::stdout().lock()));
     }
     let call = Call {
         program: name.to_string_lossy().into_owned(),

@@ -31,7 +31,7 @@ fn a_stand_in_records_its_call_and_answers_with_its_exit_code() {
 }
 
 #[test]
-fn sysctl_reads_the_machine_and_its_writes_are_only_recorded() {
+fn sysctl_reads_the_machine_and_what_was_set_in_the_view() {
     for maker in or_skip!(makers()) {
         let stage = Stage::new(maker);
         let script = "sysctl -n kernel.ostype; sysctl -w kernel.ostype=Other; sysctl kernel/ostype
@@ -41,7 +41,7 @@ fn sysctl_reads_the_machine_and_its_writes_are_only_recorded() {
         let ran = super::stage::ran(&view.output().unwrap());
         assert_eq!(
             ran[0].stdout_of_success(),
-            "Linux\nkernel.ostype = Linux\n1\n"
+            "Linux\nkernel.ostype = Other\n1\n"
         );
         let calls = serde_json::json!([
             {"program": "sysctl", "arguments": ["-w", "kernel.ostype=Other"]},
