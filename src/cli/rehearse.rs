@@ -84,7 +84,7 @@ pub(super) struct Rehearse {
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable, verbatim_doc_comment)]
     env: Vec<(String, String)>,
 
-    /// Replace a program, too; it exits with N [0]
+    /// Replace a program, too; it exits with N, or 0
     #[arg(long = "stand-in", value_name = "NAME[=N]", value_parser = stand_in, long_help = stand_in_help())]
     stand_ins: Vec<StandIn>,
 
@@ -290,7 +290,7 @@ fn stand_in_help() -> String {
         .map(|names| names.join(", "))
         .collect();
     format!(
-        "Replace a program, too; it exits with N [0]\n\n\
+        "Replace a program, too; it exits with N, or 0\n\n\
          Calls are recorded and shown. These are always replaced, unless --real names them:\n{}",
         lines.join(",\n")
     )
