@@ -277,7 +277,10 @@ fn a_missing_interpreter_is_not_taken_for_a_missing_program() {
 #[test]
 fn a_missing_program_is_not_taken_for_a_missing_interpreter() {
     for program in ["/no/such/program", "no/such/program", "no-such-program"] {
-        let child = ChrootExec::new(&[program]).with("no_chmod", true);
+        // A directory of the tester's PATH may be one that this user may not look into.
+        let child = ChrootExec::new(&[program])
+            .with("no_chmod", true)
+            .with("env", json!({ "PATH": "/bin:/usr/bin" }));
         let line = child.refusal(child.command());
         assert_says(&line, &[program, "No such file"]);
         assert!(!line.contains("interpreter"), "{line}");

@@ -113,7 +113,8 @@ fn on_terminal(node: &Node, redirection: &str, arguments: &[&str]) -> Result<Com
         script
     };
     try_out(&mut script("true"), "script(1) gets no terminal")?;
-    Ok(script(&format!("{}{redirection}", words.join(" "))))
+    // Some shells stay, and would end by Ctrl-C themselves.
+    Ok(script(&format!("exec {}{redirection}", words.join(" "))))
 }
 
 /// With a timeout the step has a process group of its own, which the terminal does not know.
