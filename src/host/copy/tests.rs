@@ -6,11 +6,16 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::Command;
 
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{FileStat, fstatat};
+
 use super::super::resolve::Resolver;
 use super::*;
 use crate::support::skip::{Skip, or_skip, skip, try_out};
 
+mod attributes;
 mod file;
+mod interrupted;
 mod replaced;
 mod tree;
 
@@ -122,4 +127,36 @@ fn root_given() -> Option<Root> {
         _ => Resolver::Openat2,
     };
     Some(root)
+}
+
+const NEEDS_ROOT: Skip = Skip::NotPossible("only root gives files away and sets capabilities");
+
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// The path's inode, times of contents and of all else, and links.
+fn identity(path: &Path) -> (u64, i64, i64, i64, i64) {
+    let stat: FileStat = fstatat(nix::fcntl::AT_FDCWD, path, AtFlags::AT_SYMLINK_NOFOLLOW).unwrap();
+    (
+        stat.st_ino,
+        stat.st_mtime,
+        stat.st_mtime_nsec,
+        stat.st_ctime,
+        stat.st_ctime_nsec,
+    )
+}
+
+fn can_trace() -> Result<(), Skip> {
+    try_out(
+        Command::new("strace").args(["-o", "/dev/null", "true"]),
+        "this user may not trace",
+    )
+}
+
+/// Runs a test again, under strace that does this to its calls.
+fn run_again_injecting(test: &str, inject: &str, shell: &str, host: &Fixture) {
+    let inject = format!("inject={inject}");
+    let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject];
+    run_again(test, &strace, shell, host);
 }
