@@ -7,7 +7,7 @@ use crate::package::Step;
 /// Follows the steps of a run. An error ends the run.
 #[allow(
     clippy::missing_errors_doc,
-    reason = "the errors are those of whoever follows"
+    reason = "the errors are those of the one that follows"
 )]
 pub trait Observer {
     /// A step is about to start. It does not start before this returns.

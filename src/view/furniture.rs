@@ -178,7 +178,7 @@ fn libraries(container: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Mounts what the view of the root at `root` has of its own, but for /proc and /sys: those
+/// Mounts what the view of the root at `root` has of its own, except /proc and /sys: those
 /// come from inside of its namespaces.
 pub(super) fn own(root: &Path, container: &Path, files: &Files) -> Result<(), Error> {
     let tmpfs = |at: &Path, options: &str| {

@@ -5,7 +5,7 @@ use std::process::Command;
 use super::stage::{Maker, Stage};
 use crate::support::{Skip, is_root, skip, wrapped};
 
-/// Asserts that no view can be made behind `words`, and that the one line says `what`.
+/// Asserts that no view can be made after `words`, and that the one line says `what`.
 #[track_caller]
 fn assert_refused(words: &[&str], what: &str) {
     let stage = Stage::new(Maker::Self_);

@@ -99,7 +99,7 @@ class Options:
 
 
 def reason(error: Exception) -> str:
-    """Says why something failed; of an error that nobody has foreseen, also where it came from."""
+    """Says why something failed; of an error that was not foreseen, also where it came from."""
     if isinstance(error, (Failure, MachineError, Missing)):
         return str(error)
     own = Path(__file__).parent

@@ -133,7 +133,7 @@ impl Observer for Channel {
 /// Takes the events out of what a stage has sent so far.
 ///
 /// # Errors
-/// What is wrong with it: whoever sent that is not the agent.
+/// What is wrong with it: what sent that is not the agent.
 pub(super) fn events(received: &mut Vec<u8>) -> Result<Vec<Event>, String> {
     let mut events = Vec::new();
     while let Some(end) = memchr::memchr(b'\n', received) {

@@ -76,7 +76,7 @@ pub(super) enum Why {
     Cut,
     /// It waited for the reboot that it had asked for.
     Reboot,
-    /// Whoever sent events is not the agent.
+    /// What sent events is not the agent.
     NotTheAgent,
 }
 

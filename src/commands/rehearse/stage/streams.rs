@@ -33,7 +33,7 @@ pub(super) type Said = Vec<(Stream, Vec<u8>)>;
 #[derive(Debug)]
 pub(super) enum Received {
     Events(Vec<Event>),
-    /// Whoever sent it is not the agent.
+    /// What sent it is not the agent.
     Nonsense,
 }
 
