@@ -36,6 +36,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="power, systemd: chooses the moments")
     parser.add_argument("--cuts", type=int, default=200, help="power: how many, at least")
     parser.add_argument("--life", type=int, help="power: this one life of a package alone")
+    parser.add_argument(
+        "--tests",
+        action="append",
+        metavar="NAME",
+        help="arm64, kernels: this file of tests alone; can be repeated",
+    )
     arguments = parser.parse_args()
     unknown = [part for part in arguments.parts if part not in PARTS]
     if unknown:
@@ -52,7 +58,11 @@ def main() -> int:
     # The programs that make file systems are there, and a user may not have it.
     os.environ["PATH"] = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
     options = Options(
-        arguments.seed, arguments.cuts, arguments.life, os.environ.get("SKYHOOK_AGENT_SYNC")
+        arguments.seed,
+        arguments.cuts,
+        arguments.life,
+        arguments.tests,
+        os.environ.get("SKYHOOK_AGENT_SYNC"),
     )
     with tempfile.TemporaryDirectory(prefix="skyhook-test-vm-") as work:
         suite = Suite(cache(), Path(work), options)

@@ -94,6 +94,8 @@ class Options:
     seed: int
     cuts: int
     life: int | None
+    # Names of files of tests; all, if it is None.
+    tests: list[str] | None
     # SKYHOOK_AGENT_SYNC for the agent, to see that the part `power` can fail.
     sync: str | None
 
