@@ -6,6 +6,7 @@
 
 mod adopt;
 mod changes;
+mod command;
 mod furniture;
 mod init;
 mod layers;
@@ -19,15 +20,12 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
-use std::thread;
+use std::process::{ExitStatus, Stdio};
 
 use nix::mount::{MntFlags, umount2};
-use nix::sched::{CloneFlags, setns};
 
 use crate::error::Error;
-use crate::system::sys::namespaces::{Joining, join_before_exec};
+pub use command::ViewCommand;
 use furniture::Files;
 use init::{Init, Plan};
 use layers::{Layers, Places, make_dir};
@@ -219,7 +217,7 @@ impl View {
     /// environment is empty and its stdin /dev/null.
     #[must_use]
     pub fn command(&self) -> ViewCommand {
-        let mut command = ViewCommand::new(self, "/skyhook-agent", None);
+        let mut command = ViewCommand::new(&self.init, "/skyhook-agent", None);
         command.as_std().stdin(Stdio::null());
         command
     }
@@ -233,7 +231,7 @@ impl View {
         &self,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<ExitStatus, Error> {
-        let mut command = ViewCommand::new(self, "/bin/sh", Some(c"/root"));
+        let mut command = ViewCommand::new(&self.init, "/bin/sh", Some(c"/root"));
         let bash_if_there = "command -v bash >/dev/null && exec bash; exec sh";
         command
             .as_std()
@@ -360,66 +358,5 @@ fn read_calls(path: &Path, read: u64) -> io::Result<(Vec<Call>, u64)> {
         read += u64::try_from(len).unwrap_or_default();
         // A step may have written anything.
         calls.extend(serde_json::from_slice::<Call>(&line));
-    }
-}
-
-/// A command that runs in a view, as its root user.
-#[derive(Debug)]
-pub struct ViewCommand {
-    command: Command,
-    program: &'static str,
-    pids: Arc<OwnedFd>,
-}
-
-impl ViewCommand {
-    fn new(view: &View, program: &'static str, root: Option<&'static std::ffi::CStr>) -> Self {
-        let mut command = Command::new(program);
-        command.env_clear();
-        let joining = Joining {
-            namespaces: Arc::clone(&view.init.namespaces),
-            root,
-            // A shell is opened for the person at the terminal; a step is not.
-            leaves_terminal: root.is_none(),
-        };
-        join_before_exec(&mut command, joining);
-        ViewCommand {
-            command,
-            program,
-            pids: Arc::clone(&view.init.pids),
-        }
-    }
-
-    /// Adds an argument.
-    pub fn arg(&mut self, argument: impl Into<OsString>) -> &mut ViewCommand {
-        self.command.arg(argument.into());
-        self
-    }
-
-    /// The command itself, for arguments, environment and descriptors. Its program, its
-    /// directory and what runs before its start are the view's.
-    pub fn as_std(&mut self) -> &mut Command {
-        &mut self.command
-    }
-
-    /// Starts it: a child of this process, in the namespaces of the view.
-    ///
-    /// # Errors
-    /// If it cannot be started.
-    pub fn spawn(&mut self) -> Result<Child, Error> {
-        let (pids, command) = (&self.pids, &mut self.command);
-        // The pid namespace is that of the children of one thread. An ordinary user has no
-        // way back to the own one: so this thread starts the command, and ends.
-        let spawned = thread::scope(|scope| {
-            let starting = thread::Builder::new().spawn_scoped(scope, || {
-                setns(pids, CloneFlags::CLONE_NEWPID)?;
-                command.spawn()
-            })?;
-            let gone = io::Error::from(io::ErrorKind::Interrupted);
-            starting.join().unwrap_or(Err(gone))
-        });
-        spawned.map_err(|error| Error::Exec {
-            program: self.program.to_owned(),
-            problem: error.to_string(),
-        })
     }
 }
