@@ -7,11 +7,11 @@ use serde_json::Value;
 /// The way from the whole document to one of its values.
 ///
 /// `Display` gives it as in `modes.apply[0].path`, and nothing for the document.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Place(Vec<Part>);
 
 /// One part of the way.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
     /// To the value of a key of an object.
     Key(String),
@@ -43,6 +43,13 @@ impl Place {
     #[must_use]
     pub fn parts(&self) -> &[Part] {
         &self.0
+    }
+
+    /// The place of the object or list that this is in. The document is in itself.
+    #[must_use]
+    pub fn above(&self) -> Place {
+        let parts = self.0.split_last().map_or(&[][..], |(_, above)| above);
+        Place(parts.to_vec())
     }
 
     /// Finds the value that is there in a document.

@@ -282,3 +282,16 @@ fn each_error_has_its_line_and_the_last_of_two_equal_keys_counts() {
         &["= help: did you mean apply-check?\n"],
     );
 }
+
+#[test]
+fn a_misspelled_key_is_one_finding_that_names_the_right_one() {
+    let node = plain_with("\"returncodes\"", "\"returncode\"");
+    let steps = found(&node, &[]);
+    assert_eq!(steps, ["unknown-key 8:54 modes.apply[0].returncode"]);
+
+    // A key of the document that is not known is ignored, so one is missing.
+    let node = plain_with("\"package_name\"", "\"package-name\"");
+    let text = stdout(&validate(&node, &[]));
+    let help = "= help: is package-name meant to be it? Then correct that key\n";
+    assert_says(&text, &["missing-value", help]);
+}

@@ -1,12 +1,14 @@
 //! What the agent refuses in a config.json.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::super::config::no_json;
 use super::super::position::{Extra, without_extras};
-use super::super::{Code, Finding, Place, Severity, schema};
+use super::super::schema::{self, STEP_KEYS};
+use super::super::{Code, Finding, Place, Severity};
 use super::near::near;
 use super::report::Report;
 use super::{Dir, Files, Notes, help};
@@ -67,19 +69,43 @@ pub(super) fn lint(
         Ok(found.is_some())
     };
     let refused = schema::read(&document, &exists).err().unwrap_or_default();
+    let misspelled = misspelled(&refused);
     for finding in refused {
+        if finding.code == Code::MissingValue && misspelled.contains(&finding.place) {
+            continue;
+        }
         let bytes = match finding.code {
             Code::UnknownKey | Code::UnknownMode => notes.positions.key(&finding.place),
             _ => notes.positions.value(&finding.place),
         };
         let help = match finding.code {
             Code::NoFile => near_file(&document, &finding.place, step_files),
+            Code::MissingValue => near_key(&document, &finding.place),
             _ => None,
         };
         let help = help.unwrap_or_else(|| help::of(&finding));
         notes.list(finding, bytes, help);
     }
     Some(document)
+}
+
+/// The keys that unknown ones were probably meant to be: the findings about those say so.
+fn misspelled(refused: &[Finding]) -> HashSet<Place> {
+    let unknown = refused
+        .iter()
+        .filter(|finding| finding.code == Code::UnknownKey);
+    let meant = unknown.filter_map(|Finding { place, .. }| {
+        let key = near(place.last_key()?, STEP_KEYS)?;
+        Some(place.above().key(key))
+    });
+    meant.collect()
+}
+
+/// Says which key of the document was probably meant to be the missing one.
+fn near_key(document: &Value, missing: &Place) -> Option<String> {
+    let above = missing.above().value(document)?.as_object()?;
+    let key = near(missing.last_key()?, above.keys().map(String::as_str))?;
+    Some(format!("is {key} meant to be it? Then correct that key"))
 }
 
 /// Reads a document without what is no JSON in it, and notes that as errors. Gives
