@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
@@ -34,6 +35,17 @@ pub enum RunOutcome {
 }
 
 impl RunOutcome {
+    /// What the agent has noted with the log of a run's standard output.
+    #[must_use]
+    pub fn noted_with(log: &File) -> RunOutcome {
+        match Ended::of(log) {
+            _ if log_file::is_held(log) => RunOutcome::Running,
+            Some(Ended::Succeeded) => RunOutcome::Succeeded,
+            Some(Ended::Failed) => RunOutcome::Failed,
+            None => RunOutcome::Unknown,
+        }
+    }
+
     /// Its name: `running`, `succeeded`, `failed` or `unknown`.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -123,12 +135,7 @@ impl<'a> Outcomes<'a> {
             match stream {
                 Stream::Stdout => {
                     known.stdout_len = len;
-                    known.outcome = match Ended::of(&log) {
-                        _ if log_file::is_held(&log) => RunOutcome::Running,
-                        Some(Ended::Succeeded) => RunOutcome::Succeeded,
-                        Some(Ended::Failed) => RunOutcome::Failed,
-                        None => RunOutcome::Unknown,
-                    };
+                    known.outcome = RunOutcome::noted_with(&log);
                 }
                 Stream::Stderr => known.stderr_len = len,
             }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::error::Error;
 use crate::output::{Palette, Printer};
 use crate::state::lock::Run;
+use crate::state::outcomes::RunOutcome;
 use crate::state::survey::{Check, InterruptFlag, Package, Problem, StateRoot, StepFlag};
 use crate::text::{escape, size, words};
 
@@ -136,7 +137,7 @@ fn of_package(package: &Package, palette: Palette) -> Vec<Field> {
         ("steps", steps(&package.steps)),
         ("checks", checks(&package.checks, palette)),
         ("interrupts", interrupts(&package.interrupts, palette)),
-        ("logs", logs(package)),
+        ("logs", logs(package, palette)),
     ];
     let history = package.history.iter().map(|entry| {
         let time = entry.time.as_deref().map_or(String::new(), when);
@@ -242,7 +243,7 @@ fn interrupts(interrupts: &[InterruptFlag], palette: Palette) -> Vec<String> {
     interrupts.iter().map(line).collect()
 }
 
-fn logs(package: &Package) -> Vec<String> {
+fn logs(package: &Package, palette: Palette) -> Vec<String> {
     let logs = &package.logs;
     let Some(newest) = &logs.newest else {
         return Vec::new();
@@ -251,8 +252,13 @@ fn logs(package: &Package) -> Vec<String> {
         1 => "1 file".to_owned(),
         files => format!("{files} files"),
     };
+    let outcome = match logs.newest_outcome {
+        Some(RunOutcome::Failed) => format!(", {bad}failed{bad:#}", bad = palette.bad),
+        Some(RunOutcome::Succeeded) => ", succeeded".to_owned(),
+        _ => String::new(),
+    };
     vec![format!(
-        "{files}, {}; newest: {}",
+        "{files}, {}; newest: {}{outcome}",
         size(logs.bytes),
         escape(newest)
     )]

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{Package, Packages, StateRoot, Survey, add, is_package, join};
 use crate::host::Kind;
 use crate::output::log_name::LogName;
+use crate::state::outcomes::RunOutcome;
 
 /// The most names of one package's logs that are looked at.
 const MOST_LOGS: usize = 100_000;
@@ -21,6 +22,8 @@ pub struct Logs {
     pub bytes: u64,
     /// The path of the newest, by the time in its name; `None` if there is none.
     pub newest: Option<String>,
+    /// How the run of the newest has ended, if the agent has noted that with it.
+    pub newest_outcome: Option<RunOutcome>,
     /// The paths of the steps that have logs.
     #[serde(skip)]
     pub(super) steps: BTreeSet<String>,
@@ -67,6 +70,14 @@ impl Survey<'_> {
             }
         }
         package.logs.newest = newest.map(|(_, _, path)| path);
+        package.logs.newest_outcome = package.logs.newest.as_deref().map(|log| self.outcome(log));
+    }
+
+    fn outcome(&self, log: &str) -> RunOutcome {
+        let log = Path::new(log);
+        let dir = self.root.open_dir(log.parent().unwrap_or(log)).ok();
+        let log = dir.and_then(|dir| dir.open_file(log.file_name()?).ok());
+        log.map_or(RunOutcome::Unknown, |log| RunOutcome::noted_with(&log))
     }
 }
 
