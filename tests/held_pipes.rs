@@ -89,6 +89,30 @@ fn a_held_pipe_costs_no_cpu_time() {
     release.join().unwrap();
 }
 
+/// Nor does a child that says nothing, whatever the loop waits for besides.
+#[test]
+fn a_silent_child_costs_no_cpu_time() {
+    let silent_for = Duration::from_secs(1);
+    for watch in [Watch::Pidfd, Watch::Poll] {
+        let options = Options {
+            watch,
+            silence_notice: Some(silent_for / 4),
+            time_limit: Some(10 * silent_for),
+            ..Options::default()
+        };
+        let mut silences = 0;
+        let before = thread_cpu_time();
+        let mut command = Command::new("sleep");
+        command.arg(silent_for.as_secs().to_string());
+        let reactor = Reactor::spawn(command, options).unwrap();
+        let count = |event: Event<'_>| silences += i32::from(matches!(event, Event::Silent(_)));
+        assert!(reactor.run(count).unwrap().success());
+        let cpu_time = thread_cpu_time() - before;
+        assert!(cpu_time < silent_for / 2, "{watch:?}: {cpu_time:?}");
+        assert!(silences > 0, "{watch:?}");
+    }
+}
+
 #[test]
 fn a_drain_timeout_bounds_the_wait() {
     for timeout in [Duration::ZERO, SOON] {
