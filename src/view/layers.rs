@@ -25,6 +25,7 @@ use super::mounts::{self, Class, Mount, OWN};
 use super::private;
 use crate::error::Error;
 use crate::system::sys::namespaces::{Mounts, clone_mount, make_read_only};
+use crate::system::sys::set_xattr;
 
 const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);
 
@@ -84,6 +85,13 @@ pub(super) fn lay(places: &Places<'_>) -> Result<Layers, Error> {
         },
     };
     laying.lay(Path::new(""))?;
+    if places.in_user_namespace && !keeps_attributes(places.uppers)? {
+        laying.layers.gaps.push(
+            "directories of the root cannot be removed or replaced: this kernel's tmpfs keeps \
+             no attributes for that (Linux 6.6 does). With root, or --keep DIR on a disk, they can"
+                .to_owned(),
+        );
+    }
     if laying.layers.overlays.is_empty() {
         return Err(private::refused("each copy-on-write layer", Errno::EINVAL));
     }
@@ -299,6 +307,18 @@ impl<'a> Laying<'a> {
             self.gap(&path, "is empty", &error.to_string());
         }
     }
+}
+
+/// Tells if files below a directory can have the attributes by which an overlay in a user
+/// namespace marks a directory as new.
+fn keeps_attributes(uppers: &Path) -> Result<bool, Error> {
+    let probe = uppers.join("probe");
+    make_dir(&probe, 0o700)?;
+    let refused = |error: io::Error| Error::io("try attributes of", &probe, error);
+    let opened = File::open(&probe).map_err(refused)?;
+    let set = set_xattr(opened.as_fd(), c"user.overlay.opaque", b"y");
+    fs::remove_dir(&probe).map_err(refused)?;
+    Ok(set.is_ok())
 }
 
 /// Opens a directory so that reading it does not even change the times of its files; `None`

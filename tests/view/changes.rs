@@ -7,6 +7,7 @@ use crate::support::or_skip;
 fn changes_are_told_once_and_differences_until_they_are_undone() {
     for maker in or_skip!(makers()) {
         let stage = Stage::new(maker);
+        or_skip!(stage.expect_replaced_directories());
         let ran = stage.run(&[
             "echo b >/etc/config; rm /etc/dir/one; mkdir /opt/new; echo x >/opt/new/file
              chmod 711 /home/user; ln -sfn dir /etc/link",
@@ -60,6 +61,7 @@ fn what_is_written_with_the_same_bytes_or_only_copied_up_is_no_change() {
 fn a_directory_in_the_place_of_another_hides_what_that_had() {
     for maker in or_skip!(makers()) {
         let stage = Stage::new(maker);
+        or_skip!(stage.expect_replaced_directories());
         let ran = stage.run(&[
             "rm -r /etc/dir; mkdir /etc/dir; echo 3 >/etc/dir/three; echo 1 >/etc/dir/one",
             "rm -r /etc/dir; echo file >/etc/dir",
@@ -84,6 +86,7 @@ fn a_directory_in_the_place_of_another_hides_what_that_had() {
 fn a_directory_in_the_place_of_a_link_is_not_what_the_link_led_to() {
     for maker in or_skip!(makers()) {
         let stage = Stage::new(maker);
+        or_skip!(stage.expect_replaced_directories());
         // The link leads to the root of the machine.
         let ran = stage.run(&["rm /home/out; mkdir -p /home/out/etc; echo >/home/out/etc/passwd"]);
         assert_eq!(

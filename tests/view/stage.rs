@@ -13,7 +13,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use crate::support::skip::try_out;
+use crate::support::skip::{self, try_out};
 use crate::support::{Skip, is_root};
 
 /// The user and group without rights.
@@ -28,17 +28,19 @@ pub(crate) enum Maker {
     Nobody,
 }
 
-/// Who can make views here: with root, an ordinary user too.
+/// Who can make views here: with root, an ordinary user too, if the kernel lets one.
 pub(crate) fn makers() -> Result<Vec<Maker>, Skip> {
-    let mut makers = vec![Maker::Self_];
-    if is_root() {
-        makers.push(Maker::Nobody);
+    if !is_root() {
+        Maker::Self_.expect_overlays()?;
+        return Ok(vec![Maker::Self_]);
     }
-    for maker in &makers {
-        let mut unshare = Command::new("unshare");
-        unshare.args(["--user", "--map-root-user", "--mount", "true"]);
-        maker.run(&mut unshare);
-        try_out(&mut unshare, "this user may have no user namespace")?;
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--user", "--map-root-user", "--mount", "true"]);
+    try_out(&mut unshare, "this user may have no user namespace")?;
+    let mut makers = vec![Maker::Self_];
+    match Maker::Nobody.expect_overlays() {
+        Ok(()) => makers.push(Maker::Nobody),
+        Err(why) => skip::report("views of an ordinary user", &why),
     }
     Ok(makers)
 }
@@ -48,6 +50,16 @@ impl Maker {
         if self == Maker::Nobody {
             command.uid(NOBODY).gid(NOBODY);
         }
+    }
+
+    /// Fails if the kernel has no overlays for ordinary users, as before Linux 5.11.
+    fn expect_overlays(self) -> Result<(), Skip> {
+        let script = "mount -t tmpfs none /sys && cd /sys && mkdir lower upper work view &&
+            mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work,userxattr none view";
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]);
+        self.run(&mut unshare);
+        try_out(&mut unshare, "this user may have no overlay")
     }
 }
 
@@ -134,6 +146,20 @@ impl Stage {
             .env_clear();
         self.maker.run(&mut command);
         command
+    }
+
+    /// Fails if directories of the root cannot be replaced in a view of it.
+    pub(crate) fn expect_replaced_directories(&self) -> Result<(), Skip> {
+        let output = self.view_of(&self.root(), &[]).output().unwrap();
+        let view = lines(&output).remove(0);
+        match view
+            .list("gaps")
+            .iter()
+            .any(|gap| gap.contains("removed or replaced"))
+        {
+            true => Err(Skip::NotPossible("this kernel's tmpfs keeps no attributes")),
+            false => Ok(()),
+        }
     }
 
     /// Runs scripts in one view of the root, and gives what came of each.
