@@ -15,7 +15,8 @@ pub(super) fn between(before: &Entries, now: &Entries, layers: &[Layer]) -> Vec<
     let changes = paths.into_iter().filter_map(|path| {
         let old = at(path, before, layers);
         let new = at(path, now, layers);
-        let (kind, detail) = compare(old.as_deref(), new.as_deref())?;
+        let same_content = |old: &Entry, new: &Entry| is_same(path, layers, old, new);
+        let (kind, detail) = compare(old.as_deref(), new.as_deref(), same_content)?;
         Some(Change {
             path: path.to_owned(),
             kind,
@@ -35,15 +36,23 @@ fn at<'a>(path: &Path, entries: &'a Entries, layers: &[Layer]) -> Option<Cow<'a,
     if above.what != (What::Directory { is_merged: true }) {
         return None;
     }
-    let relative = path.strip_prefix("/").unwrap_or(path);
-    let holder = layers
-        .iter()
-        .filter(|layer| relative.starts_with(&layer.path))
-        .max_by_key(|layer| layer.path.as_os_str().len())?;
-    holder.below(path).map(Cow::Owned)
+    holder(path, layers)?.below(path).map(Cow::Owned)
 }
 
-fn compare(old: Option<&Entry>, new: Option<&Entry>) -> Option<(Kind, Detail)> {
+/// Gives the layer that a path is in.
+fn holder<'l>(path: &Path, layers: &'l [Layer]) -> Option<&'l Layer> {
+    let relative = path.strip_prefix("/").unwrap_or(path);
+    let holders = layers
+        .iter()
+        .filter(|layer| relative.starts_with(&layer.path));
+    holders.max_by_key(|layer| layer.path.as_os_str().len())
+}
+
+fn compare(
+    old: Option<&Entry>,
+    new: Option<&Entry>,
+    same_content: impl Fn(&Entry, &Entry) -> bool,
+) -> Option<(Kind, Detail)> {
     let (old, new) = match (old, new) {
         (None, None) => return None,
         (None, Some(_)) => return Some((Kind::Added, Detail::default())),
@@ -52,7 +61,7 @@ fn compare(old: Option<&Entry>, new: Option<&Entry>) -> Option<(Kind, Detail)> {
     };
     let is_link = |entry: &Entry| matches!(entry.what, What::Link(_));
     let detail = Detail {
-        content: !is_same(&old.what, &new.what),
+        content: !same_content(old, new),
         // The kernel does not use the mode of a link.
         mode: (old.mode != new.mode && !is_link(old) && !is_link(new))
             .then_some((old.mode, new.mode)),
@@ -61,6 +70,17 @@ fn compare(old: Option<&Entry>, new: Option<&Entry>) -> Option<(Kind, Detail)> {
     (detail != Detail::default()).then_some((Kind::Changed, detail))
 }
 
-fn is_same(old: &What, new: &What) -> bool {
-    matches!((old, new), (What::Directory { .. }, What::Directory { .. })) || old == new
+/// Tells if two entries of a path have the same content. A file of the real root, which may
+/// be of any size, is read only if nothing else tells them apart.
+fn is_same(path: &Path, layers: &[Layer], old: &Entry, new: &Entry) -> bool {
+    match (&old.what, &new.what) {
+        (What::Directory { .. }, What::Directory { .. }) => true,
+        (What::File(_), What::File(_)) if old.size != new.size => false,
+        (What::File(None), What::File(Some(known)))
+        | (What::File(Some(known)), What::File(None)) => {
+            let below = holder(path, layers).and_then(|layer| layer.digest_below(path));
+            below.as_ref() == Some(known)
+        }
+        (old, new) => old == new,
+    }
 }

@@ -5,8 +5,10 @@
 //! whatever. The view ends with it.
 
 mod adopt;
+mod below;
 mod changes;
 mod command;
+mod digest;
 mod furniture;
 mod init;
 mod layers;

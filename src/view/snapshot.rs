@@ -1,9 +1,8 @@
 //! What the upper layers of a view hold at a moment.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, Read};
+use std::ffi::{CStr, OsStr};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -11,16 +10,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
-use sha2::{Digest, Sha256};
 
+use super::digest::{Digest, digest};
 use super::layers::Layer;
+use super::private::is_in_user_namespace;
 use crate::error::Error;
 use crate::system::sys;
 
 /// The most directories in one another that are looked at. Each takes a descriptor.
 const MAX_DEPTH: usize = 256;
+
+/// How often a path is looked at that is replaced while that is done. What is replaced all
+/// the time is left out.
+const TRIES: usize = 10;
 
 /// A change within this time before a look may be followed by another one that gives the
 /// file the same times: the clock of the file system goes on every 10 ms at the least.
@@ -33,6 +37,7 @@ pub(super) struct Entry {
     /// The permission bits, with those for set-user-ID and the like.
     pub(super) mode: u32,
     pub(super) owner: (u32, u32),
+    pub(super) size: i64,
     /// Tells that nothing has been written since, if it is the same. `None` if it cannot
     /// tell.
     stamp: Option<Stamp>,
@@ -45,8 +50,8 @@ pub(super) enum What {
     Removed,
     /// A directory. What it does not hold is what the real one has, if it is merged.
     Directory { is_merged: bool },
-    /// A file: the SHA-256 of its bytes and of its attributes.
-    File([u8; 32]),
+    /// A file. Those of the real root are not read as long as it does not matter.
+    File(Option<Digest>),
     /// A symbolic link: its target.
     Link(Vec<u8>),
     /// Another kind: its type, and the number of a device.
@@ -77,6 +82,7 @@ pub(super) fn take(
         now,
         entries: Entries::new(),
         layer: None,
+        in_user_namespace: is_in_user_namespace(),
     };
     if let Some(skeleton) = skeleton {
         taking.start(skeleton.as_fd(), Path::new("/"))?;
@@ -95,6 +101,7 @@ struct Taking<'a> {
     entries: Entries,
     /// The overlay that is looked at; `None` for the skeleton.
     layer: Option<&'a Layer>,
+    in_user_namespace: bool,
 }
 
 impl Taking<'_> {
@@ -124,11 +131,17 @@ impl Taking<'_> {
             .map_err(|error| Error::io("look at the changes in", path, error))?;
         for name in names {
             let path = path.join(OsStr::from_bytes(&name));
-            match self.entry(directory.as_fd(), &name, &path, is_merged, depth) {
-                // Gone by now: a process of the view goes on.
-                Err(Error::Io { source, .. })
-                    if source.raw_os_error() == Some(Errno::ENOENT as i32) => {}
-                taken => taken?,
+            for _ in 0..TRIES {
+                let taken = self.entry(directory.as_fd(), &name, &path, is_merged, depth);
+                // A process of the view goes on.
+                match taken.as_ref().err().map(moved) {
+                    Some(Some(Moved::Gone)) => break,
+                    Some(Some(Moved::Replaced)) => {}
+                    _ => {
+                        taken?;
+                        break;
+                    }
+                }
             }
         }
         Ok(())
@@ -152,7 +165,7 @@ impl Taking<'_> {
             SFlag::S_IFDIR => {
                 let inner = open(directory, name, OFlag::O_DIRECTORY).map_err(refused)?;
                 let is_merged = is_merged
-                    && !is_marked(inner.as_fd(), "opaque")
+                    && self.mark(inner.as_fd(), OPAQUE).as_deref() != Some(b"y")
                     && self.layer.is_some_and(|layer| layer.has_directory(path));
                 let entry = Entry::new(What::Directory { is_merged }, &stat);
                 self.entries.insert(path.to_owned(), entry);
@@ -173,10 +186,10 @@ impl Taking<'_> {
                     what.clone()
                 } else {
                     let file = open(directory, name, OFlag::empty()).map_err(refused)?;
-                    if stat.st_size == 0 && is_marked(file.as_fd(), "whiteout") {
+                    if stat.st_size == 0 && self.mark(file.as_fd(), WHITEOUT).is_some() {
                         What::Removed
                     } else {
-                        What::File(digest(file).map_err(refused)?)
+                        What::File(Some(digest(file).map_err(refused)?))
                     }
                 }
             }
@@ -198,6 +211,17 @@ impl Taking<'_> {
         Ok(())
     }
 
+    /// Reads an attribute of overlayfs.
+    fn mark(&self, file: BorrowedFd<'_>, mark: Mark) -> Option<Vec<u8>> {
+        let [of_root, of_user] = mark;
+        let name = if self.in_user_namespace {
+            of_user
+        } else {
+            of_root
+        };
+        sys::get_xattr(file, name).ok()
+    }
+
     /// Counts as removed what the real directory at `path` has and this one has not.
     fn hidden_by(&mut self, path: &Path) {
         for path in self
@@ -209,9 +233,28 @@ impl Taking<'_> {
                 what: What::Removed,
                 mode: 0,
                 owner: (0, 0),
+                size: 0,
                 stamp: None,
             });
         }
+    }
+}
+
+/// What has become of a path while it was looked at.
+enum Moved {
+    Gone,
+    Replaced,
+}
+
+fn moved(error: &Error) -> Option<Moved> {
+    let Error::Io { source, .. } = error else {
+        return None;
+    };
+    match Errno::from_raw(source.raw_os_error()?) {
+        Errno::ENOENT => Some(Moved::Gone),
+        // Opened as a directory or a file, or read as a link, and is none by now.
+        Errno::ENOTDIR | Errno::ELOOP | Errno::ENXIO | Errno::EINVAL => Some(Moved::Replaced),
+        _ => None,
     }
 }
 
@@ -221,6 +264,7 @@ impl Entry {
             what,
             mode: stat.st_mode & 0o7777,
             owner: (stat.st_uid, stat.st_gid),
+            size: stat.st_size,
             stamp: Some(Stamp::of(stat)),
         }
     }
@@ -237,96 +281,7 @@ impl Stamp {
     }
 }
 
-impl Layer {
-    /// Looks at what is below the upper layer, at an absolute path in the view; `None` if
-    /// there is nothing.
-    pub(super) fn below(&self, path: &Path) -> Option<Entry> {
-        self.look_below(path, Reading::Content)
-    }
-
-    fn has_directory(&self, path: &Path) -> bool {
-        let below = self.look_below(path, Reading::Kind);
-        matches!(below, Some(entry) if matches!(entry.what, What::Directory { .. }))
-    }
-
-    fn look_below(&self, path: &Path, reading: Reading) -> Option<Entry> {
-        let relative = self.relative(path)?;
-        self.below_layers()
-            .find_map(|layer| look(layer.as_fd(), relative, reading).ok())
-    }
-
-    /// Lists what the directory at `path` has below the upper layer.
-    fn names_below(&self, path: &Path) -> Vec<PathBuf> {
-        let Some(relative) = self.relative(path) else {
-            return Vec::new();
-        };
-        let names = self.below_layers().flat_map(|layer| {
-            let opened = beneath(
-                layer.as_fd(),
-                relative,
-                OFlag::O_RDONLY | OFlag::O_DIRECTORY,
-            );
-            let names = opened.and_then(|fd| names(&mut Dir::from_fd(fd)?));
-            names.unwrap_or_default()
-        });
-        names
-            .map(|name| path.join(OsStr::from_bytes(&name)))
-            .collect()
-    }
-
-    fn relative<'p>(&self, path: &'p Path) -> Option<&'p Path> {
-        path.strip_prefix("/").ok()?.strip_prefix(&self.path).ok()
-    }
-
-    fn below_layers(&self) -> impl Iterator<Item = &OwnedFd> {
-        self.stand_ins.iter().chain([&self.real])
-    }
-}
-
-/// What is wanted of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
-    Kind,
-    Content,
-}
-
-/// Looks at a path in a layer. A file that cannot be read counts as an empty digest.
-fn look(layer: BorrowedFd<'_>, relative: &Path, reading: Reading) -> nix::Result<Entry> {
-    let (Some(above), Some(name)) = (relative.parent(), relative.file_name()) else {
-        let what = What::Directory { is_merged: true };
-        return Ok(Entry::new(what, &fstat(layer)?));
-    };
-    let above = beneath(layer, above, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
-    let stat = fstatat(&above, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-    let kind = SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits());
-    let what = match kind {
-        SFlag::S_IFDIR => What::Directory { is_merged: true },
-        SFlag::S_IFLNK => What::Link(readlinkat(&above, name)?.into_vec()),
-        SFlag::S_IFREG if reading == Reading::Content => {
-            let above = above.as_fd();
-            // Only its owner may read a file without a change of its times.
-            let file =
-                open(above, name, OFlag::O_NOATIME).or_else(|_| open(above, name, OFlag::empty()));
-            What::File(file.and_then(digest).unwrap_or_default())
-        }
-        SFlag::S_IFREG => What::File(Default::default()),
-        _ => What::Special(kind.bits(), stat.st_rdev),
-    };
-    Ok(Entry::new(what, &stat))
-}
-
-/// Opens a path below a directory. No link is followed.
-fn beneath(directory: BorrowedFd<'_>, relative: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
-    let how = OpenHow::new()
-        .flags(flags | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-    if relative.as_os_str().is_empty() {
-        return openat2(directory, ".", how);
-    }
-    openat2(directory, relative, how)
-}
-
-fn open(directory: BorrowedFd<'_>, name: &OsStr, flags: OFlag) -> io::Result<OwnedFd> {
+pub(super) fn open(directory: BorrowedFd<'_>, name: &OsStr, flags: OFlag) -> io::Result<OwnedFd> {
     // A fifo in the place of the file, by now, must not be waited for.
     let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     Ok(openat(
@@ -337,44 +292,19 @@ fn open(directory: BorrowedFd<'_>, name: &OsStr, flags: OFlag) -> io::Result<Own
     )?)
 }
 
-/// Tells if an attribute of overlayfs says yes.
-fn is_marked(file: BorrowedFd<'_>, mark: &str) -> bool {
-    ["trusted", "user"].iter().any(|class| {
-        let name = format!("{class}.overlay.{mark}\0");
-        let name = std::ffi::CStr::from_bytes_until_nul(name.as_bytes()).unwrap_or_default();
-        let value = sys::get_xattr(file, name);
-        value.is_ok_and(|value| mark == "whiteout" || value == b"y")
-    })
-}
+/// The names of an attribute of overlayfs: one for root, and one for user namespaces. A step
+/// may set the other one.
+type Mark = [&'static CStr; 2];
 
-fn digest(file: OwnedFd) -> io::Result<[u8; 32]> {
-    let mut file = File::from(file);
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(len) => hash.update(buffer.get(..len).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    // What gives rights to a file is a part of it.
-    for attribute in [c"security.capability", c"system.posix_acl_access"] {
-        if let Ok(value) = sys::get_xattr(file.as_fd(), attribute) {
-            hash.update(attribute.to_bytes_with_nul());
-            hash.update(value);
-        }
-    }
-    Ok(hash.finalize().into())
-}
+const OPAQUE: Mark = [c"trusted.overlay.opaque", c"user.overlay.opaque"];
+const WHITEOUT: Mark = [c"trusted.overlay.whiteout", c"user.overlay.whiteout"];
 
 /// Tells if a file that is changed after a look at `now` has other times than it has now.
 fn is_settled(changed: Duration, now: Duration) -> bool {
     changed + TICK < now
 }
 
-fn names(directory: &mut Dir) -> nix::Result<Vec<Vec<u8>>> {
+pub(super) fn names(directory: &mut Dir) -> nix::Result<Vec<Vec<u8>>> {
     let mut names = Vec::new();
     for entry in directory.iter() {
         let name = entry?.file_name().to_bytes().to_vec();

@@ -1,7 +1,7 @@
 //! What a view tells of changes.
 
 use super::stage::{Stage, makers};
-use crate::support::or_skip;
+use crate::support::{Skip, is_root, or_skip, skip};
 
 #[test]
 fn changes_are_told_once_and_differences_until_they_are_undone() {
@@ -109,5 +109,106 @@ fn names_and_files_that_are_no_text_are_told_too() {
         ]);
         assert_eq!(ran[0].scan().len(), 3, "{}", ran[0].0);
         assert_eq!(ran[0].scan()[1..], ["+ /opt/fifo", "+ /opt/hard"]);
+    }
+}
+
+#[test]
+fn a_file_of_holes_takes_no_time_and_its_bytes_are_seen() {
+    for maker in or_skip!(makers()) {
+        let stage = Stage::new(maker);
+        let real = std::fs::File::create(stage.path("opt/removed")).unwrap();
+        real.set_len(1 << 43).unwrap();
+        let write = |at: u64, byte: &str| {
+            format!(
+                r#"perl -e 'open(F, "+<", "/opt/big"); sysseek(F, {at}, 0); syswrite(F, "{byte}")'"#
+            )
+        };
+        let (high, low) = (1_u64 << 40, 12_u64);
+        let scripts = [
+            "perl -e 'open(F, \">\", \"/opt/big\"); truncate(F, 1 << 43)'; rm /opt/removed",
+            &write(high, "a"),
+            &write(high, "b"),
+            &write(high, "\\0"),
+            &write(low, "\\0"),
+            "chmod 600 /opt/big",
+        ];
+        let ran = stage.run(&scripts);
+        let changed = ["~ /opt/big content"];
+        assert_eq!(ran[0].scan(), ["+ /opt/big", "- /opt/removed"]);
+        assert_eq!(ran[1].scan(), changed);
+        assert_eq!(ran[2].scan(), changed);
+        assert_eq!(ran[3].scan(), changed);
+        // Zeroes, where a hole was before.
+        assert_eq!(ran[4].scan(), [""; 0]);
+        assert_eq!(ran[5].scan(), ["~ /opt/big mode 644 600"]);
+    }
+}
+
+#[test]
+fn what_is_replaced_while_it_is_looked_at_is_no_problem() {
+    for maker in or_skip!(makers()) {
+        let stage = Stage::new(maker);
+        let replace = r#"cat >/tmp/replace.pl <<'END'
+            mkdir "/opt/all";
+            chdir "/opt/all";
+            my $end = time + 60;
+            until (-e "/tmp/stop" or time > $end) {
+                for my $name (1 .. 4) {
+                    symlink("/", "new"); rename("new", $name);
+                    open(F, ">", "new"); close(F); rename("new", $name);
+                    unlink $name; mkdir $name; rmdir $name;
+                }
+            }
+END
+            (setsid perl /tmp/replace.pl >/dev/null 2>&1 &)"#;
+        let mut scripts = vec![replace];
+        scripts.extend(["true"; 60]);
+        scripts.push("touch /tmp/stop");
+        assert_eq!(stage.run(&scripts).len(), 62);
+    }
+}
+
+#[test]
+fn attributes_of_overlays_that_a_step_sets_tell_nothing_of_the_view() {
+    for maker in or_skip!(makers()) {
+        let stage = Stage::new(maker);
+        // As programs that unpack images do. Where they may not, there is nothing to tell.
+        let script = r#"mkdir /etc/new; : >/etc/new/empty; perl -e '
+            for my $class ("user", "trusted") {
+                my $value = "y";
+                for (["/etc/dir", "opaque"], ["/etc/new/empty", "whiteout"]) {
+                    my ($path, $name) = ($_->[0], "$class.overlay.$_->[1]");
+                    syscall(188, $path, $name, $value, 1, 0);
+                }
+            }'; cat /etc/dir/one /etc/new/empty"#;
+        let ran = stage.run(&[script]);
+        assert_eq!(ran[0].stdout_of_success(), "1\n", "{maker:?}");
+        assert_eq!(
+            ran[0].scan(),
+            ["+ /etc/new", "+ /etc/new/empty"],
+            "{maker:?}"
+        );
+    }
+}
+
+#[test]
+fn what_a_whiteout_of_the_root_itself_hides_is_not_there() {
+    if !is_root() {
+        skip!(Skip::NotPossible("only root can make devices"));
+    }
+    for maker in or_skip!(makers()) {
+        let stage = Stage::new(maker);
+        let (device, mode) = (0, nix::sys::stat::Mode::from_bits_truncate(0o644));
+        let kind = nix::sys::stat::SFlag::S_IFCHR;
+        for name in ["opt/gone", "etc/dir/gone"] {
+            nix::sys::stat::mknod(&stage.path(name), kind, mode, device).unwrap();
+        }
+        let ran = stage
+            .run(&["test -e /opt/gone || echo new >/opt/gone; rm -r /etc/dir; mkdir /etc/dir"]);
+        assert_eq!(
+            ran[0].scan(),
+            ["- /etc/dir/one", "- /etc/dir/two", "+ /opt/gone"],
+            "{maker:?}"
+        );
     }
 }
