@@ -7,7 +7,7 @@
 //! In place of a script, `reboot!` gives the view another boot id, and `again!` ends it and
 //! makes another one. AGENT is the binary of the agent. In the environment, VIEW_KEEP names a directory that
 //! keeps the upper layers, VIEW_NETWORK shares the network, and VIEW_STAND_INS has the
-//! stand-ins, as NAME=EXIT with commas between.
+//! stand-ins, as NAME=EXIT with commas between; NAME=?EXIT is there only if it is installed.
 
 use std::env;
 use std::fs;
@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use skyhook_agent::error::Error;
-use skyhook_agent::view::{self, Change, Kind, Options, StandIn, View};
+use skyhook_agent::view::{self, Change, Kind, Options, Presence, StandIn, View};
 
 fn main() {
     let mut arguments = env::args_os().skip(1).map(PathBuf::from);
@@ -31,7 +31,11 @@ fn main() {
         .filter_map(|stand_in| stand_in.split_once('='))
         .map(|(name, exit)| StandIn {
             name: name.to_owned(),
-            exit: exit.parse().expect("an exit code"),
+            presence: match exit.strip_prefix('?') {
+                Some(_) => Presence::IfInstalled,
+                None => Presence::Always,
+            },
+            exit: exit.trim_start_matches('?').parse().expect("an exit code"),
         })
         .collect();
 
@@ -89,12 +93,14 @@ fn run(view: &mut View, script: &str) -> Result<Value, Error> {
     let output = command.spawn()?.wait_with_output().expect("the output");
     let start = Instant::now();
     let scan = view.scan()?;
+    let scan_seconds = start.elapsed().as_secs_f64();
+    view.cover()?;
     Ok(json!({
         "code": output.status.code(),
         "stdout": String::from_utf8_lossy(&output.stdout),
         "stderr": String::from_utf8_lossy(&output.stderr),
         "scan": changes(&scan),
-        "scan_seconds": start.elapsed().as_secs_f64(),
+        "scan_seconds": scan_seconds,
         "differences": changes(&view.differences()?),
         "calls": view.calls()?,
     }))

@@ -12,7 +12,7 @@ use super::common::Color;
 use crate::commands::rehearse::{self, InterruptData, Options, stand_ins};
 use crate::package::Interrupt;
 use crate::text;
-use crate::view::StandIn;
+use crate::view::{Presence, StandIn};
 
 /// The end of `skyhook-agent rehearse -h`.
 pub(super) const SHORT_NOTES: &str = "\
@@ -258,6 +258,7 @@ fn stand_in(text: &str) -> Result<StandIn, &'static str> {
     Ok(StandIn {
         name: program(name)?,
         exit: exit?,
+        presence: Presence::Always,
     })
 }
 
@@ -270,10 +271,11 @@ fn program(name: &str) -> Result<String, &'static str> {
 }
 
 fn real(name: &str) -> Result<String, String> {
-    match stand_ins::NAMES.contains(&name) {
+    let names: Vec<&str> = stand_ins::names().collect();
+    match names.contains(&name) {
         true => Ok(name.to_owned()),
         false => {
-            let names = stand_ins::NAMES.join(", ");
+            let names = names.join(", ");
             Err(format!("expected a program that is replaced: {names}"))
         }
     }
@@ -285,13 +287,12 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
 
 fn stand_in_help() -> String {
     // Clap breaks no lines here.
-    let lines: Vec<String> = stand_ins::NAMES
-        .chunks(6)
-        .map(|names| names.join(", "))
-        .collect();
+    let names: Vec<&str> = stand_ins::names().collect();
+    let lines: Vec<String> = names.chunks(6).map(|names| names.join(", ")).collect();
     format!(
         "Replace a program, too; it exits with N, or 0\n\n\
-         Calls are recorded and shown. These are always replaced, unless --real names them:\n{}",
+         Calls are recorded and shown. NAME is there then, if the root has it or not. These\n\
+         are replaced unless --real names them:\n{}",
         lines.join(",\n")
     )
 }

@@ -19,16 +19,26 @@ impl Layer {
     /// there is nothing.
     pub(super) fn below(&self, path: &Path) -> Option<Entry> {
         let relative = self.relative(path)?;
-        let mut layers = self.below_layers();
-        layers.find_map(|layer| look(layer.as_fd(), relative).ok())
+        let look = |layer: &OwnedFd| look(layer.as_fd(), relative).ok();
+        let over = self.stand_ins.as_ref().and_then(look);
+        // A file that is laid over the real root is a stand-in, and is none of its files.
+        over.filter(|entry| matches!(entry.what, What::Directory { .. }))
+            .or_else(|| look(&self.real))
+    }
+
+    /// Describes the file at `path` in the upper layer, which has this content.
+    pub(super) fn known(&self, path: &Path, what: What) -> Option<Entry> {
+        let (above, name) = parts(self.relative(path)?)?;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        let above = beneath(self.upper.as_fd(), above, flags).ok()?;
+        let stat = fstatat(&above, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
+        Some(Entry::new(what, &stat))
     }
 
     /// Reads the file that is below the upper layer; `None` if it cannot be read.
     pub(super) fn digest_below(&self, path: &Path) -> Option<Digest> {
-        let relative = self.relative(path)?;
-        let mut layers = self.below_layers();
-        let file = layers.find_map(|layer| open_file(layer.as_fd(), relative).ok())?;
-        digest(file).ok()
+        let file = open_file(self.real.as_fd(), self.relative(path)?);
+        digest(file.ok()?).ok()
     }
 
     pub(super) fn has_directory(&self, path: &Path) -> bool {

@@ -39,8 +39,8 @@ fn at<'a>(path: &Path, entries: &'a Entries, layers: &[Layer]) -> Option<Cow<'a,
     holder(path, layers)?.below(path).map(Cow::Owned)
 }
 
-/// Gives the layer that a path is in.
-fn holder<'l>(path: &Path, layers: &'l [Layer]) -> Option<&'l Layer> {
+/// Gives the layer that a path is in; `None` for one of no overlay.
+pub(super) fn holder<'l>(path: &Path, layers: &'l [Layer]) -> Option<&'l Layer> {
     let relative = path.strip_prefix("/").unwrap_or(path);
     let holders = layers
         .iter()

@@ -1,5 +1,4 @@
-//! What a view has of its own: devices, empty /run and /tmp, the agent's container, and the
-//! stand-ins.
+//! What a view has of its own: devices, empty /run and /tmp, and the agent's container.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read};
@@ -11,20 +10,11 @@ use nix::mount::{MsFlags, mount};
 use super::layers::{bind_read_only, make_dir, mirror};
 use super::mounts::OWN;
 use super::private::mount_tmpfs;
+use super::programs::{self, is_directory};
 use super::stand_in;
 use super::{Options, StandIn};
 use crate::error::Error;
 use crate::system::sys::namespaces::Mounts;
-
-/// The directories in which programs are looked for.
-const PROGRAMS: [&str; 6] = [
-    "usr/local/sbin",
-    "usr/local/bin",
-    "usr/sbin",
-    "usr/bin",
-    "sbin",
-    "bin",
-];
 
 /// The files of this process that belong to a view.
 #[derive(Debug)]
@@ -54,7 +44,7 @@ impl Files {
         };
         fs::copy(options.binary, &files.program)
             .map_err(|error| Error::io("copy", options.binary, error))?;
-        set_mode(&files.program, 0o755)?;
+        set_mode(&files.program, programs::MODE)?;
         write(&files.calls, "")?;
         // Steps may call programs as another user.
         set_mode(&files.calls, 0o666)?;
@@ -78,50 +68,7 @@ impl Files {
                 make_dir(&self.stand_ins.join(own), 0o755)?;
             }
         }
-        let is_real = |directory: &&&str| {
-            let mut path = root.to_owned();
-            Path::new(directory).iter().all(|part| {
-                path.push(part);
-                is_directory(&path)
-            })
-        };
-        let directories: Vec<&str> = PROGRAMS.iter().filter(is_real).copied().collect();
-        let default = ["usr/bin", "bin"]
-            .into_iter()
-            .find(|name| directories.contains(name))
-            .unwrap_or("usr/bin");
-        for StandIn { name, .. } in stand_ins {
-            let mut is_placed = false;
-            for directory in &directories {
-                // A link too: its target may have another use.
-                if root.join(directory).join(name).symlink_metadata().is_ok() {
-                    self.place(root, directory, name)?;
-                    is_placed = true;
-                }
-            }
-            if !is_placed {
-                self.place(root, default, name)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn place(&self, root: &Path, directory: &str, name: &str) -> Result<(), Error> {
-        let mut here = self.stand_ins.clone();
-        let mut real = root.to_owned();
-        for part in Path::new(directory) {
-            here.push(part);
-            real.push(part);
-            if !is_directory(&here) {
-                make_dir(&here, 0o755)?;
-                if is_directory(&real) {
-                    mirror(&real, &here)?;
-                }
-            }
-        }
-        here.push(name);
-        fs::hard_link(&self.program, &here)
-            .map_err(|error| Error::io("make the stand-in", here, error))
+        programs::lay(stand_ins, &self.program, root, &self.stand_ins)
     }
 }
 
@@ -255,11 +202,6 @@ fn bind(source: &Path, target: &Path) -> Result<(), Error> {
     File::create_new(target)
         .and_then(|_| bind_read_only(source, target, Mounts::This))
         .map_err(|error| Error::io("mount", target, error))
-}
-
-fn is_directory(path: &Path) -> bool {
-    path.symlink_metadata()
-        .is_ok_and(|metadata| metadata.is_dir())
 }
 
 fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), Error> {

@@ -14,6 +14,7 @@ mod init;
 mod layers;
 mod mounts;
 mod private;
+mod programs;
 mod snapshot;
 pub mod stand_in;
 
@@ -27,10 +28,12 @@ use std::process::{ExitStatus, Stdio};
 use nix::mount::{MntFlags, umount2};
 
 use crate::error::Error;
+use crate::host::Root;
 pub use command::ViewCommand;
 use furniture::Files;
 use init::{Init, Plan};
 use layers::{Layers, Places, make_dir};
+use programs::Covers;
 use snapshot::Entries;
 
 /// What a view is made of.
@@ -55,6 +58,17 @@ pub struct StandIn {
     pub name: String,
     /// The exit code of each call.
     pub exit: u8,
+    /// Where it is.
+    pub presence: Presence,
+}
+
+/// When a program that is replaced is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// In each view: every node has it, also if the root lacks it.
+    Always,
+    /// Where the root has it, or a step installs it.
+    IfInstalled,
 }
 
 /// A copy-on-write view of a root. Its processes end when it is dropped.
@@ -71,6 +85,8 @@ pub struct View {
     fresh: Entries,
     /// What there was at the last scan.
     last: Entries,
+    /// What lies below stand-ins.
+    covers: Covers,
     /// The number of bytes of the record of calls that have been read.
     calls_read: u64,
     gaps: Vec<String>,
@@ -196,6 +212,7 @@ impl View {
         Ok(View {
             init,
             root: in_view,
+            covers: Covers::new(options.stand_ins, &files.program)?,
             files,
             skeleton,
             last: fresh.clone(),
@@ -254,9 +271,25 @@ impl View {
     /// If a layer cannot be read.
     pub fn scan(&mut self) -> Result<Vec<Change>, Error> {
         let now = self.look()?;
-        let changes = changes::between(&self.last, &now, &self.mounted.layers.overlays);
+        let changes = self.between(&self.last, &now)?;
         self.last = now;
         Ok(changes)
+    }
+
+    /// Puts stand-ins over the programs of their names that steps have installed by the last
+    /// scan. What they cover counts as being there, in scans and differences.
+    ///
+    /// # Errors
+    /// If the view cannot be looked at. A program that cannot be covered is a gap.
+    pub fn cover(&mut self) -> Result<(), Error> {
+        let root = Root::open(&self.root)?;
+        let layers = &self.mounted.layers.overlays;
+        for problem in self.covers.cover(&root, &mut self.last, layers)? {
+            if !self.gaps.contains(&problem) {
+                self.gaps.push(problem);
+            }
+        }
+        Ok(())
     }
 
     /// Gives what differs from the root now, sorted by path.
@@ -265,8 +298,14 @@ impl View {
     /// If a layer cannot be read.
     pub fn differences(&self) -> Result<Vec<Change>, Error> {
         let now = self.look()?;
+        self.between(&self.fresh, &now)
+    }
+
+    fn between(&self, before: &Entries, now: &Entries) -> Result<Vec<Change>, Error> {
         let layers = &self.mounted.layers.overlays;
-        Ok(changes::between(&self.fresh, &now, layers))
+        let before = self.covers.lift(before, layers)?;
+        let now = self.covers.lift(now, layers)?;
+        Ok(changes::between(&before, &now, layers))
     }
 
     fn look(&self) -> Result<Entries, Error> {

@@ -9,5 +9,6 @@ mod ends;
 mod furniture;
 mod hostile;
 mod mounts;
+mod programs;
 mod refusals;
 mod stage;

@@ -86,7 +86,6 @@ impl Rehearsal<'_> {
     /// The life from installing to uninstalling. Returns how installing went.
     fn live_whole(&mut self, life: &plan::Life) -> Result<Went, Error> {
         let mut view = self.view(self.keep)?;
-        self.report.gaps.extend_from_slice(view.gaps());
         self.live.heading(&self.heading)?;
         let mut differ = match self.options.diff {
             true => Some(Differ::new(Root::open(self.root)?)),
@@ -102,6 +101,7 @@ impl Rehearsal<'_> {
                 self.note_leftovers(&view)?;
             }
         }
+        self.report.gaps.extend_from_slice(view.gaps());
         // As in the last of its stages.
         if let Some(last) = life.first.last() {
             self.shell(*last, &view)?;

@@ -49,7 +49,8 @@ impl<'r, 'p> Recorder<'r, 'p> {
         let Planned { pass, mode, .. } = self.stage;
         // What is cut off half-way is no work to report.
         if matches!(pass, Pass::Cut | Pass::Anew) {
-            return Ok(());
+            view.scan()?;
+            return view.cover();
         }
         let root = Root::open(view.root())?;
         for found in view.scan()? {
@@ -71,6 +72,8 @@ impl<'r, 'p> Recorder<'r, 'p> {
             }
             self.report.changes.push(change);
         }
+        // After the files have been read: the stand-ins lie over some of them now.
+        view.cover()?;
         self.collect_calls(step, view)?;
         Ok(())
     }
