@@ -21,13 +21,20 @@ use nix::sys::stat::Mode;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 
 use super::adopt;
-use super::mounts::{self, Class, Mount, OWN};
+use super::mounts::{Class, Mount, OWN};
 use super::private;
 use crate::error::Error;
 use crate::system::sys::namespaces::{Mounts, clone_mount, make_read_only};
 use crate::system::sys::set_xattr;
 
 const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);
+
+/// The directories of a layer.
+const UPPER: &str = "upper";
+const WORK: &str = "work";
+
+/// The longest name of a layer's directory. What tells it from another one comes after.
+const LONGEST_NAME: usize = 200;
 
 /// An overlay of a view.
 #[derive(Debug)]
@@ -40,8 +47,9 @@ pub(super) struct Layer {
     pub(super) stand_ins: Option<OwnedFd>,
     /// The real directory.
     pub(super) real: OwnedFd,
-    /// The directory of the kernel for its own use.
-    work: PathBuf,
+    /// The directory that holds this layer's own two: one for what has changed, and one for
+    /// the kernel's own use.
+    directory: PathBuf,
 }
 
 /// The layers of a view.
@@ -60,6 +68,8 @@ pub(super) struct Layers {
 pub(super) struct Places<'a> {
     /// The real root, absolute and free of links.
     pub(super) root: &'a Path,
+    /// What is mounted below it: see [`super::mounts::below`].
+    pub(super) mounts: &'a (Vec<Mount>, Vec<PathBuf>),
     /// The directory that becomes the root of the view.
     pub(super) view: &'a Path,
     /// A directory with what is laid over the real root, as in a root.
@@ -74,11 +84,10 @@ pub(super) struct Places<'a> {
 
 /// Lays the view of a root.
 pub(super) fn lay(places: &Places<'_>) -> Result<Layers, Error> {
-    let (mounts, all) = mounts::below(places.root)?;
     let mut laying = Laying {
         places,
-        mounts: &mounts,
-        all: &all,
+        mounts: &places.mounts.0,
+        all: &places.mounts.1,
         layers: Layers {
             is_kept: places.is_kept,
             ..Layers::default()
@@ -99,15 +108,22 @@ pub(super) fn lay(places: &Places<'_>) -> Result<Layers, Error> {
 }
 
 impl Layers {
-    /// Removes what the kernel had in a kept directory for its own use. To be called after
-    /// the overlays are gone.
+    /// Removes what the kernel had in a kept directory for its own use, and the layers that
+    /// nothing has been written to. To be called after the overlays are gone.
     pub(super) fn clean_up(&self) {
         for layer in self.overlays.iter().filter(|_| self.is_kept) {
+            let work = layer.directory.join(WORK);
             // The kernel makes it with no permission at all.
-            let inner = layer.work.join("work");
+            let inner = work.join("work");
             let _ = fs::set_permissions(&inner, Permissions::from_mode(0o700));
-            let _ = fs::remove_dir(inner);
-            let _ = fs::remove_dir(&layer.work);
+            for empty in [
+                &inner,
+                &work,
+                &layer.directory.join(UPPER),
+                &layer.directory,
+            ] {
+                let _ = fs::remove_dir(empty);
+            }
         }
     }
 }
@@ -180,8 +196,8 @@ impl<'a> Laying<'a> {
         let real = open(&real_path, DIRECTORY | OFlag::O_PATH, Mode::empty()).map_err(refused)?;
 
         let directory = self.directory_for(path)?;
-        let work = directory.join("work");
-        let upper = directory.join("upper");
+        let work = directory.join(WORK);
+        let upper = directory.join(UPPER);
         make_dir(&work, 0o700)?;
         make_dir(&upper, 0o700)?;
         // The kernel takes the attributes of the directory itself from the upper layer.
@@ -232,7 +248,7 @@ impl<'a> Laying<'a> {
             upper,
             stand_ins,
             real: unwritten.unwrap_or(real),
-            work,
+            directory,
         });
         Ok(())
     }
@@ -246,6 +262,7 @@ impl<'a> Laying<'a> {
         for byte in name.iter_mut().filter(|byte| **byte == b'/') {
             *byte = b'-';
         }
+        name.truncate(LONGEST_NAME);
         let mut directory = self.places.uppers.join(OsStr::from_bytes(&name));
         // a-b and a/b.
         while directory.exists() {

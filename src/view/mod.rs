@@ -172,6 +172,8 @@ impl View {
     pub fn make(options: &Options<'_>) -> Result<View, Error> {
         let root = fs::canonicalize(options.root)
             .map_err(|error| Error::io("open the root", options.root, error))?;
+        // First of all: one that does not answer must not be touched.
+        let mounts = mounts::below(&root)?;
         let home = new_home()?;
         // From here on, it is unmounted if anything fails.
         let mut mounted = Mounted {
@@ -190,6 +192,7 @@ impl View {
         let in_view = container.join("root");
         mounted.layers = layers::lay(&Places {
             root: &root,
+            mounts: &mounts,
             view: &in_view,
             stand_ins: &files.stand_ins,
             uppers: &uppers,
@@ -364,6 +367,8 @@ fn uppers(home: &Path, keep: Option<&Path>) -> Result<PathBuf, Error> {
     let Some(keep) = keep else {
         let uppers = home.join("layers");
         make_dir(&uppers, 0o700)?;
+        // One of its own: if steps fill it, calls and the boot id can still be written.
+        mount_tmpfs(&uppers)?;
         return Ok(uppers);
     };
     fs::create_dir_all(keep).map_err(|error| Error::io("make the directory", keep, error))?;

@@ -5,12 +5,22 @@ use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use nix::sched::CloneFlags;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::{Mode, fstat};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 
 use crate::error::Error;
 use crate::host::{is_at_or_below, unescape};
+use crate::system::sys::namespaces::fork_into;
+
+/// The longest that a file system may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The directories of a root that a view has of its own.
 pub(super) const OWN: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
@@ -24,6 +34,8 @@ pub(super) struct Mount {
     pub(super) file_system: String,
     /// What a view makes of it.
     pub(super) class: Class,
+    /// If its files come from a program or over the network: it may never answer.
+    is_remote: bool,
 }
 
 /// What a view makes of a mount.
@@ -43,12 +55,17 @@ pub(super) enum Class {
 pub(super) fn below(root: &Path) -> Result<(Vec<Mount>, Vec<PathBuf>), Error> {
     let path = "/proc/self/mountinfo";
     let info = fs::read(path).map_err(|error| Error::io("read", path, error))?;
-    let mounts = info
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| parse(line, root))
-        .filter(|(id, mount)| is_seen(*id, &root.join(&mount.path)))
-        .map(|(_, mount)| mount)
-        .collect();
+    let mut mounts = Vec::new();
+    let listed = info.split(|byte| *byte == b'\n');
+    for (id, mount) in listed.filter_map(|line| parse(line, root)) {
+        let path = root.join(&mount.path);
+        if mount.is_remote {
+            expect_answer(&path)?;
+        }
+        if is_seen(id, &path) {
+            mounts.push(mount);
+        }
+    }
     let all = info.split(|byte| *byte == b'\n').filter_map(|line| {
         let path = unescape(line.split(|byte| *byte == b' ').nth(4)?);
         let path = PathBuf::from(OsString::from_vec(path));
@@ -62,7 +79,8 @@ pub(super) fn below(root: &Path) -> Result<(Vec<Mount>, Vec<PathBuf>), Error> {
 fn parse(line: &[u8], root: &Path) -> Option<(u64, Mount)> {
     let mut fields = line.split(|byte| *byte == b' ');
     let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-    let path = unescape(fields.nth(3)?);
+    let device = fields.nth(1)?;
+    let path = unescape(fields.nth(1)?);
     let options = fields.next()?;
     let mut fields = fields.skip_while(|field| *field != b"-");
     let file_system = std::str::from_utf8(fields.nth(1)?).ok()?.to_owned();
@@ -78,11 +96,13 @@ fn parse(line: &[u8], root: &Path) -> Option<(u64, Mount)> {
     }
     let is_ro = |options: &[u8]| options.split(|byte| *byte == b',').any(|o| o == b"ro");
     let class = match file_system.as_str() {
-        // The overlays of containers are not the machine's own files.
-        "overlay" | "aufs" | "autofs" | "tmpfs" | "ramfs" | "devtmpfs" | "proc" | "sysfs"
-        | "cgroup" | "cgroup2" | "devpts" | "mqueue" | "hugetlbfs" | "securityfs" | "debugfs"
-        | "tracefs" | "bpf" | "pstore" | "efivarfs" | "configfs" | "fusectl" | "nsfs"
-        | "selinuxfs" | "binfmt_misc" | "rpc_pipefs" | "nfsd" => Class::Empty,
+        // Those of containers are not the machine's own files. Others are: systemd-sysext
+        // lays one over /usr.
+        "overlay" if ["merged", "rootfs"].iter().any(|name| path.ends_with(name)) => Class::Empty,
+        "aufs" | "autofs" | "tmpfs" | "ramfs" | "devtmpfs" | "proc" | "sysfs" | "cgroup"
+        | "cgroup2" | "devpts" | "mqueue" | "hugetlbfs" | "securityfs" | "debugfs" | "tracefs"
+        | "bpf" | "pstore" | "efivarfs" | "configfs" | "fusectl" | "nsfs" | "selinuxfs"
+        | "binfmt_misc" | "rpc_pipefs" | "nfsd" => Class::Empty,
         _ if is_ro(options) || is_ro(super_options) => Class::Bind,
         _ => Class::Layer,
     };
@@ -90,23 +110,50 @@ fn parse(line: &[u8], root: &Path) -> Option<(u64, Mount)> {
         path,
         file_system,
         class,
+        is_remote: class != Class::Empty && device.starts_with(b"0:"),
     };
     Some((id, mount))
+}
+
+/// Fails if the file system at `path` does not answer in time, as that of a server that is
+/// down. A child asks it, so that this process never waits for the kernel.
+fn expect_answer(path: &Path) -> Result<(), Error> {
+    let asked = fork_into(CloneFlags::empty(), || {
+        let _ = path.symlink_metadata();
+        libc::EXIT_SUCCESS
+    });
+    let pid = asked.map_err(|error| Error::io("look at", path, error))?;
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap_or_default());
+    let since = Instant::now();
+    while let Ok(WaitStatus::StillAlive) = waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
+        if since.elapsed() > PATIENCE {
+            let _ = kill(pid, Signal::SIGKILL);
+            let path = path.display();
+            return Err(Error::NotThere(format!(
+                "{path} does not answer: unmount it (umount -l {path}), or rehearse in another root"
+            )));
+        }
+        sleep(Duration::from_micros(200));
+    }
+    Ok(())
 }
 
 /// Tells if the directory at `path` is the root of the mount `id`. It is not if another
 /// mount covers it, or if a file is mounted there.
 fn is_seen(id: u64, path: &Path) -> bool {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    // Not O_DIRECTORY: that would have an automounter mount something.
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let Ok(fd) = open(path, flags, Mode::empty()) else {
         return false;
     };
+    let is_directory = fstat(&fd).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR);
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()));
-    info.is_ok_and(|info| {
-        info.lines()
-            .filter_map(|line| line.strip_prefix("mnt_id:"))
-            .any(|seen| seen.trim().parse() == Ok(id))
-    })
+    is_directory
+        && info.is_ok_and(|info| {
+            info.lines()
+                .filter_map(|line| line.strip_prefix("mnt_id:"))
+                .any(|seen| seen.trim().parse() == Ok(id))
+        })
 }
 
 #[cfg(test)]
@@ -135,6 +182,10 @@ mod tests {
         assert_eq!(of("ro - squashfs /dev/loop0 rw"), Some(Class::Bind));
         assert_eq!(of("rw - iso9660 /dev/sr0 ro"), Some(Class::Bind));
         assert_eq!(of("rw - xfs /dev/sdb rw"), Some(Class::Layer));
+        assert_eq!(of("rw - overlay none rw"), Some(Class::Layer));
+        let container = "36 35 0:9 / /var/lib/docker/overlay2/1a/merged rw - overlay none rw";
+        let class = class(container, "/").map(|(_, class)| class);
+        assert_eq!(class, Some(Class::Empty));
     }
 
     #[test]

@@ -39,3 +39,21 @@ fn the_limit_of_user_namespaces_is_named() {
     let words = ["unshare", "-Urpf", "--mount-proc", "sh", "-c", script, "sh"];
     assert_refused(&words, "a user namespace (No space left on device");
 }
+
+#[test]
+fn a_view_that_is_refused_leaves_nothing_in_the_directory_to_keep() {
+    let able = Command::new("unshare").args(["-Ur", "true"]).output();
+    if !able.is_ok_and(|output| output.status.success()) {
+        skip!(Skip::NotPossible("this user may have no user namespace"));
+    }
+    let stage = Stage::new(Maker::Self_);
+    let keep = stage.dir.path().join("kept");
+    let script = "echo 0 >/proc/sys/user/max_user_namespaces; exec \"$@\"";
+    let words = ["unshare", "-Urpf", "--mount-proc", "sh", "-c", script, "sh"];
+    let mut view = wrapped(&words, &stage.view_of(&stage.root(), &["true"]));
+    view.env_clear()
+        .env("PATH", env!("PATH"))
+        .env("VIEW_KEEP", &keep);
+    assert!(!view.output().unwrap().status.success());
+    assert_eq!(crate::support::names(&keep), [""; 0]);
+}
