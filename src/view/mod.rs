@@ -149,7 +149,13 @@ pub struct Call {
     pub program: String,
     /// Its arguments.
     pub arguments: Vec<String>,
+    /// The kernel's parameters that it would have set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<Parameter>,
 }
+
+/// A parameter of the kernel: its path below /proc/sys, and a value.
+pub type Parameter = (String, String);
 
 /// Has this process leave the mounts of the machine for a private copy of them, as root of
 /// the machine or, if it is not that, as root of a user namespace. To be called once,
@@ -324,14 +330,18 @@ impl View {
         let (calls, read) = read_calls(&self.files.calls, self.calls_read)
             .map_err(|error| Error::io("read", &self.files.calls, error))?;
         self.calls_read = read;
-        Ok(calls)
+        let calls = calls.into_iter().filter(|call| !stand_in::is_boot(call));
+        Ok(calls.collect())
     }
 
-    /// Gives the view a new boot id, as a reboot does.
+    /// Gives the view a new boot id, as a reboot does. The stand-ins hear of it.
     ///
     /// # Errors
-    /// If the file cannot be written.
+    /// If a file cannot be written.
     pub fn play_reboot(&self) -> Result<(), Error> {
+        let calls = &self.files.calls;
+        stand_in::record(&stand_in::boot(), calls)
+            .map_err(|error| Error::io("write", calls, error))?;
         furniture::new_boot_id(&self.files.boot_id)
     }
 

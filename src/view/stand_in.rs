@@ -1,16 +1,18 @@
 //! Standing in for a program: this binary under the program's name, in a view.
 //!
 //! A call is recorded and answered with the exit code that the view has for it. Nothing is
-//! done. What `sysctl` sets is remembered for those that read it.
+//! done. What `systemctl` and `sysctl` would have done is remembered: later calls read it
+//! out of the record.
 
 mod sysctl;
+mod systemctl;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::Call;
+use super::{Call, Parameter};
 
 /// The directory of a view that stand-ins know.
 pub(super) const DIRECTORY: &str = "/run/skyhook-agent";
@@ -42,21 +44,87 @@ pub fn answer(mut command_line: impl Iterator<Item = OsString>) -> Option<u8> {
     let arguments: Vec<String> = command_line
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();
-    if name == "sysctl" && sysctl::only_reads(&arguments) {
-        let (calls, _) = super::read_calls(&calls, 0).unwrap_or_default();
-        return Some(sysctl::read(&arguments, &calls, &mut io::stdout().lock()));
-    }
-    let call = Call {
-        program: name.to_string_lossy().into_owned(),
-        arguments,
-    };
-    // The call is answered all the same: a step may have taken the file away.
-    let _ = record(&call, &calls);
+    let name = name.to_string_lossy().into_owned();
     let exits = fs::read_to_string(directory.join(EXITS)).unwrap_or_default();
-    Some(exit_code(&exits, name))
+    let answer = match exit_code(&exits, &name) {
+        0 => by_name(&name, &arguments, &calls),
+        // It is to fail, whatever it is called for.
+        code => Answer::recorded(code),
+    };
+    if answer.is_recorded {
+        let call = Call {
+            program: name,
+            arguments,
+            set: answer.set,
+        };
+        // The call is answered all the same: a step may have taken the file away.
+        let _ = record(&call, &calls);
+    }
+    Some(answer.code)
 }
 
-fn record(call: &Call, calls: &Path) -> io::Result<()> {
+/// What a stand-in makes of a call.
+#[derive(Debug)]
+struct Answer {
+    code: u8,
+    /// If the call is one to know of: it does not only ask.
+    is_recorded: bool,
+    /// The kernel's parameters that it sets.
+    set: Vec<Parameter>,
+}
+
+impl Answer {
+    fn recorded(code: u8) -> Answer {
+        Answer {
+            code,
+            is_recorded: true,
+            set: Vec::new(),
+        }
+    }
+
+    fn read(code: u8) -> Answer {
+        Answer {
+            is_recorded: false,
+            ..Answer::recorded(code)
+        }
+    }
+}
+
+/// Where a stand-in prints.
+struct Output<'a> {
+    out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
+}
+
+fn by_name(name: &str, arguments: &[String], calls: &Path) -> Answer {
+    let earlier = || super::read_calls(calls, 0).unwrap_or_default().0;
+    let mut output = Output {
+        out: &mut io::stdout().lock(),
+        err: &mut io::stderr().lock(),
+    };
+    match name {
+        "sysctl" => sysctl::answer(arguments, &earlier(), &mut output),
+        "systemctl" | "service" => systemctl::answer(name, arguments, &earlier(), &mut output),
+        _ => Answer::recorded(0),
+    }
+}
+
+/// What stands in the record for a reboot.
+pub(super) fn boot() -> Call {
+    Call {
+        program: String::new(),
+        arguments: Vec::new(),
+        set: Vec::new(),
+    }
+}
+
+/// Tells if a record of a call is that of a reboot.
+pub(super) fn is_boot(call: &Call) -> bool {
+    call.program.is_empty()
+}
+
+/// Adds a call to the record.
+pub(super) fn record(call: &Call, calls: &Path) -> io::Result<()> {
     let mut line = serde_json::to_vec(call)?;
     line.push(b'\n');
     // One write: several may be called at once.
@@ -66,7 +134,7 @@ fn record(call: &Call, calls: &Path) -> io::Result<()> {
         .write_all(&line)
 }
 
-fn exit_code(exits: &str, name: &OsStr) -> u8 {
+fn exit_code(exits: &str, name: &str) -> u8 {
     exits
         .lines()
         .filter_map(|line| line.split_once(' '))
@@ -90,9 +158,9 @@ mod tests {
     #[test]
     fn a_program_without_an_exit_code_succeeds() {
         let exits = "3 reboot\n0 systemctl\n256 dracut\n";
-        assert_eq!(exit_code(exits, OsStr::new("reboot")), 3);
-        assert_eq!(exit_code(exits, OsStr::new("systemctl")), 0);
-        assert_eq!(exit_code(exits, OsStr::new("dracut")), 0);
-        assert_eq!(exit_code(exits, OsStr::new("kubectl")), 0);
+        assert_eq!(exit_code(exits, "reboot"), 3);
+        assert_eq!(exit_code(exits, "systemctl"), 0);
+        assert_eq!(exit_code(exits, "dracut"), 0);
+        assert_eq!(exit_code(exits, "kubectl"), 0);
     }
 }

@@ -6,51 +6,6 @@ use super::stage::{Stage, lines, makers};
 use crate::support::or_skip;
 
 #[test]
-fn a_stand_in_records_its_call_and_answers_with_its_exit_code() {
-    for maker in or_skip!(makers()) {
-        let stage = Stage::new(maker);
-        for name in ["reboot", "kubectl"] {
-            fs::create_dir_all(stage.path("usr/sbin")).unwrap();
-            fs::write(stage.path("usr/sbin").join(name), "not to be run").unwrap();
-        }
-        let script = "reboot --force now; echo $?; /usr/sbin/kubectl get 'a b'; echo $?
-             rm -rf /run/*; nvidia-smi; echo $?";
-        let mut view = stage.view_of(&stage.root(), &[script, "reboot"]);
-        view.env("VIEW_STAND_INS", "reboot=0,kubectl=3,nvidia-smi=0");
-        let ran = super::stage::ran(&view.output().unwrap());
-        assert_eq!(ran[0].stdout_of_success(), "0\n3\n0\n", "{}", ran[0].0);
-        let calls = serde_json::json!([
-            {"program": "reboot", "arguments": ["--force", "now"]},
-            {"program": "kubectl", "arguments": ["get", "a b"]},
-            {"program": "nvidia-smi", "arguments": []},
-        ]);
-        assert_eq!(ran[0].0["calls"], calls);
-        assert_eq!(ran[0].scan(), [""; 0]);
-        assert_eq!(ran[1].0["calls"].as_array().unwrap().len(), 1);
-    }
-}
-
-#[test]
-fn sysctl_reads_the_machine_and_what_was_set_in_the_view() {
-    for maker in or_skip!(makers()) {
-        let stage = Stage::new(maker);
-        let script = "sysctl -n kernel.ostype; sysctl -w kernel.ostype=Other; sysctl kernel/ostype
-             sysctl no.such.name; echo $?";
-        let mut view = stage.view_of(&stage.root(), &[script]);
-        view.env("VIEW_STAND_INS", "sysctl=0");
-        let ran = super::stage::ran(&view.output().unwrap());
-        assert_eq!(
-            ran[0].stdout_of_success(),
-            "Linux\nkernel.ostype = Other\n1\n"
-        );
-        let calls = serde_json::json!([
-            {"program": "sysctl", "arguments": ["-w", "kernel.ostype=Other"]},
-        ]);
-        assert_eq!(ran[0].0["calls"], calls);
-    }
-}
-
-#[test]
 fn a_view_has_a_boot_of_its_own() {
     for maker in or_skip!(makers()) {
         let stage = Stage::new(maker);

@@ -20,6 +20,86 @@ fn calls(ran: &Ran) -> usize {
 }
 
 #[test]
+fn a_stand_in_records_its_call_and_answers_with_its_exit_code() {
+    for maker in or_skip!(makers()) {
+        let stage = Stage::new(maker);
+        for name in ["reboot", "kubectl"] {
+            fs::create_dir_all(stage.path("usr/sbin")).unwrap();
+            fs::write(stage.path("usr/sbin").join(name), "not to be run").unwrap();
+        }
+        let script = "reboot --force now; echo $?; /usr/sbin/kubectl get 'a b'; echo $?
+             rm -rf /run/*; nvidia-smi; echo $?";
+        let stand_ins = "reboot=0,kubectl=3,nvidia-smi=0";
+        let ran = run(&stage, stand_ins, &[script, "reboot"]);
+        assert_eq!(ran[0].stdout_of_success(), "0\n3\n0\n", "{}", ran[0].0);
+        let calls = serde_json::json!([
+            {"program": "reboot", "arguments": ["--force", "now"]},
+            {"program": "kubectl", "arguments": ["get", "a b"]},
+            {"program": "nvidia-smi", "arguments": []},
+        ]);
+        assert_eq!(ran[0].0["calls"], calls);
+        assert_eq!(ran[0].scan(), [""; 0]);
+        assert_eq!(ran[1].0["calls"].as_array().unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn sysctl_reads_the_machine_and_what_was_set_in_the_view() {
+    for maker in or_skip!(makers()) {
+        let stage = Stage::new(maker);
+        let script = "sysctl -n kernel.ostype; sysctl -w kernel.ostype=Other; sysctl kernel/ostype
+             sysctl -p /no/such; echo $?; mkdir -p /etc/sysctl.d
+             echo 'kernel.osrelease = booted' >/etc/sysctl.d/1.conf";
+        let read = "sysctl -n kernel.ostype kernel.osrelease";
+        let ran = run(&stage, "sysctl=0", &[script, read, "reboot!", read]);
+        let set = "kernel.ostype = Other\n";
+        let told = ran[0].stdout_of_success();
+        assert_eq!(told, format!("Linux\n{set}{set}1\n"), "{}", ran[0].0);
+        assert_eq!(
+            ran[0].text("stderr"),
+            "sysctl: cannot open \"/no/such\": No such file or directory\n"
+        );
+        let calls = serde_json::json!([
+            {"program": "sysctl", "arguments": ["-w", "kernel.ostype=Other"],
+             "set": [["kernel/ostype", "Other"]]},
+            {"program": "sysctl", "arguments": ["-p", "/no/such"]},
+        ]);
+        assert_eq!(ran[0].0["calls"], calls);
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+        assert_eq!(ran[1].stdout_of_success(), format!("Other\n{release}"));
+        // The start of a node sets what files say.
+        assert_eq!(ran[2].stdout_of_success(), "Linux\nbooted\n");
+    }
+}
+
+#[test]
+fn systemctl_tells_what_earlier_calls_have_made_of_a_unit() {
+    for maker in or_skip!(makers()) {
+        let stage = Stage::new(maker);
+        let ask = "for unit in a b; do
+                systemctl is-active $unit; echo $?; systemctl is-enabled $unit; echo $?
+            done";
+        let scripts = [
+            "systemctl disable --now a.service; systemctl stop b",
+            ask,
+            "reboot!",
+            ask,
+        ];
+        let ran = run(&stage, "systemctl=0", &scripts);
+        assert_eq!(calls(&ran[0]), 2);
+        let told = ran[1].stdout_of_success();
+        assert_eq!(told, "inactive\n3\ndisabled\n1\ninactive\n3\nenabled\n0\n");
+        assert_eq!(calls(&ran[1]), 0);
+        let told = ran[2].stdout_of_success();
+        assert_eq!(told, "inactive\n3\ndisabled\n1\nactive\n0\nenabled\n0\n");
+
+        let ran = run(&stage, "systemctl=4", &["systemctl is-active a"]);
+        assert_eq!(ran[0].0["code"], 4);
+        assert_eq!(calls(&ran[0]), 1);
+    }
+}
+
+#[test]
 fn a_program_of_some_nodes_is_there_only_if_the_root_has_it() {
     for maker in or_skip!(makers()) {
         let stage = Stage::new(maker);

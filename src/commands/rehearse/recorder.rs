@@ -186,9 +186,9 @@ fn services(call: &Call) -> Vec<String> {
     match &*call.program {
         "systemctl" => match words.next() {
             Some(verb) if VERBS.contains(&&**verb) => words.cloned().collect(),
-            // `enable --now` starts it, too.
+            // `enable --now` starts it, too, and `disable --now` stops it.
             Some(verb)
-                if ["enable", "disable"].contains(&&**verb)
+                if ["enable", "disable", "reenable", "mask"].contains(&&**verb)
                     && call.arguments.iter().any(|word| word == "--now") =>
             {
                 words.cloned().collect()
@@ -222,6 +222,7 @@ mod tests {
         for (program, arguments, expected) in [
             ("systemctl", "restart --no-block a b", &["a", "b"][..]),
             ("systemctl", "enable --now a.service", &["a.service"]),
+            ("systemctl", "mask --now a.service", &["a.service"]),
             ("systemctl", "enable a.service", &[]),
             ("systemctl", "daemon-reload", &[]),
             ("systemctl", "is-active a", &[]),

@@ -1,17 +1,41 @@
 //! `sysctl` as a stand-in: what it sets is not set, but later calls read it; all else is
 //! read for real.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::view::Call;
+use super::{Answer, Output, is_boot};
+use crate::view::{Call, Parameter};
 
 /// Where parameters are.
 const PARAMETERS: &str = "/proc/sys";
 
+/// The directories of files that `--system` loads. A file hides those of the same name in
+/// the directories after it.
+const DIRECTORIES: [&str; 5] = [
+    "/etc/sysctl.d",
+    "/run/sysctl.d",
+    "/usr/local/lib/sysctl.d",
+    "/usr/lib/sysctl.d",
+    "/lib/sysctl.d",
+];
+
+/// The file that is loaded without the name of one, and by `--system` after all others.
+const FILE: &str = "/etc/sysctl.conf";
+
+/// Answers a call, after the earlier ones.
+pub(super) fn answer(arguments: &[String], calls: &[Call], output: &mut Output<'_>) -> Answer {
+    if only_reads(arguments) {
+        return Answer::read(read(arguments, &assignments(calls), output));
+    }
+    set(arguments, output)
+}
+
 /// Tells if a call of sysctl only reads.
-pub(super) fn only_reads(arguments: &[String]) -> bool {
+fn only_reads(arguments: &[String]) -> bool {
     !arguments.is_empty()
         && arguments
             .iter()
@@ -24,67 +48,242 @@ pub(super) fn only_reads(arguments: &[String]) -> bool {
             })
 }
 
-/// The parameters that calls have set, the newest last. Files are read as they are now.
-fn assignments(calls: &[Call]) -> Vec<(PathBuf, String)> {
-    let calls = calls.iter().filter(|call| call.program == "sysctl");
-    calls.flat_map(|call| of_call(&call.arguments)).collect()
-}
-
-fn of_call(arguments: &[String]) -> Vec<(PathBuf, String)> {
-    let mut files: Vec<PathBuf> = Vec::new();
-    let mut loads = false;
+/// The parameters that calls have set, the newest last.
+fn assignments(calls: &[Call]) -> Vec<Parameter> {
     let mut set = Vec::new();
-    for argument in arguments {
-        if let Some(long) = argument.strip_prefix("--") {
-            if long == "system" {
-                files.extend(system_files());
-            } else if let Some(load) = long.strip_prefix("load") {
-                loads = true;
-                files.extend(load.strip_prefix('=').map(PathBuf::from));
-            }
-        } else if argument.starts_with('-') {
-            loads |= argument.contains(['p', 'f']);
-        } else if loads {
-            files.push(argument.into());
-        } else {
-            set.extend(assignment(argument));
+    for call in calls {
+        if is_boot(call) {
+            // The kernel has forgotten them. As files are now, which is near enough.
+            set = of_system();
         }
-    }
-    if loads && files.is_empty() {
-        files.push("/etc/sysctl.conf".into());
-    }
-    for file in files {
-        let text = fs::read_to_string(file).unwrap_or_default();
-        set.extend(text.lines().filter_map(assignment));
+        set.extend(call.set.iter().cloned());
     }
     set
 }
 
-/// Reads `NAME=VALUE`, also as a line of a file: `-` before the name ignores errors.
-fn assignment(text: &str) -> Option<(PathBuf, String)> {
-    let text = text.trim();
-    if text.starts_with(['#', ';']) {
-        return None;
+/// The parameters that the start of a node sets.
+pub(super) fn of_system() -> Vec<Parameter> {
+    let lines = system_files()
+        .into_iter()
+        .filter_map(|file| fs::read_to_string(file).ok());
+    let mut set = Vec::new();
+    for text in lines {
+        set.extend(
+            text.lines()
+                .filter_map(|line| Assignment::of(line)?.known()),
+        );
     }
-    let (name, value) = text.split_once('=')?;
-    let name = name.trim().trim_start_matches('-');
-    Some((relative(name), format!("{}\n", value.trim())))
+    set
 }
 
 /// The files that `--system` loads, in that order.
 fn system_files() -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for directory in ["/usr/lib/sysctl.d", "/run/sysctl.d", "/etc/sysctl.d"] {
+    let mut files: BTreeMap<OsString, PathBuf> = BTreeMap::new();
+    for directory in DIRECTORIES {
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-        let mut of_directory: Vec<PathBuf> = entries
-            .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|end| end == "conf"))
-            .collect();
-        of_directory.sort();
-        files.extend(of_directory);
+        for path in entries.map(|entry| entry.path()) {
+            if let (Some(name), true) = (
+                path.file_name(),
+                path.extension().is_some_and(|end| end == "conf"),
+            ) {
+                files.entry(name.to_owned()).or_insert(path);
+            }
+        }
     }
-    files.push("/etc/sysctl.conf".into());
-    files
+    files.into_values().chain([FILE.into()]).collect()
+}
+
+/// `NAME=VALUE`, of a command line or of a file.
+#[derive(Debug)]
+struct Assignment {
+    name: PathBuf,
+    value: String,
+    /// If it may fail: with `-` before the name, in a file.
+    may_fail: bool,
+}
+
+impl Assignment {
+    fn of(text: &str) -> Option<Assignment> {
+        let (name, value) = text.trim().split_once('=')?;
+        let name = name.trim();
+        let plain = name.trim_start_matches('-');
+        if plain.is_empty() || name.starts_with(['#', ';']) {
+            return None;
+        }
+        Some(Assignment {
+            name: relative(plain),
+            value: value.trim().to_owned(),
+            may_fail: plain != name,
+        })
+    }
+
+    /// Gives what is set; `None` if the kernel has no such parameter.
+    fn known(self) -> Option<Parameter> {
+        // The network of a view has less than that of a node. A name with `*` is that of all
+        // that match, be it none.
+        let is_known = self.name.starts_with("net")
+            || self.name.iter().any(|part| part == "*")
+            || Path::new(PARAMETERS).join(&self.name).exists();
+        let name = self.name.to_string_lossy().into_owned();
+        is_known.then_some((name, self.value))
+    }
+}
+
+/// What a call wants that sets parameters.
+#[derive(Debug, Default)]
+struct Setting {
+    /// What is set, in order.
+    set: Vec<Parameter>,
+    has_failed: bool,
+    ignores_unknown: bool,
+    is_quiet: bool,
+    format: Format,
+}
+
+fn set(arguments: &[String], output: &mut Output<'_>) -> Answer {
+    let options = Options::of(arguments);
+    let mut setting = Setting {
+        ignores_unknown: options.has('e', "ignore"),
+        is_quiet: options.has('q', "quiet"),
+        format: options.format(),
+        ..Setting::default()
+    };
+    let is_system = options.has_long("system");
+    let named = options.long_value("load");
+    let loads = named.is_some() || options.has('p', "load") || options.has('f', "load");
+    let mut files: Vec<PathBuf> = named.into_iter().map(PathBuf::from).collect();
+    if loads {
+        // `-` is the standard input, of which nothing is known later.
+        let words = options.words.iter().filter(|word| **word != "-");
+        files.extend(words.map(PathBuf::from));
+        if options.words.is_empty() && files.is_empty() {
+            files.push(FILE.into());
+        }
+    } else {
+        for word in &options.words {
+            match Assignment::of(word) {
+                Some(assignment) => setting.add(assignment, output),
+                None => setting.fails("command line(0): invalid syntax, continuing...", output),
+            }
+        }
+    }
+    if is_system {
+        for file in system_files() {
+            if file.exists() {
+                if !setting.is_quiet {
+                    let _ = writeln!(output.out, "* Applying {} ...", file.display());
+                }
+                setting.load(&file, output);
+            }
+        }
+    }
+    for file in files {
+        setting.load(&file, output);
+    }
+    let mut answer = Answer::recorded(u8::from(setting.has_failed));
+    if !options.has_long("dry-run") {
+        answer.set = setting.set;
+    }
+    answer
+}
+
+impl Setting {
+    fn load(&mut self, file: &Path, output: &mut Output<'_>) {
+        let text = match fs::read(file) {
+            Ok(text) => text,
+            Err(error) => {
+                let error = nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or_default());
+                let problem = format!("cannot open \"{}\": {}", file.display(), error.desc());
+                return self.fails(&problem, output);
+            }
+        };
+        for (at, line) in String::from_utf8_lossy(&text).lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with(['#', ';']) {
+                continue;
+            }
+            match Assignment::of(line) {
+                Some(assignment) => self.add(assignment, output),
+                // `-NAME` alone leaves a parameter out. Else it is no failure either.
+                None if line.starts_with('-') => {}
+                None => {
+                    let (file, at) = (file.display(), at + 1);
+                    let problem = format!("{file}({at}): invalid syntax, continuing...");
+                    let _ = writeln!(output.err, "sysctl: {problem}");
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, assignment: Assignment, output: &mut Output<'_>) {
+        let path = Path::new(PARAMETERS).join(&assignment.name);
+        let may_fail = assignment.may_fail || self.ignores_unknown;
+        if let Some((name, value)) = assignment.known() {
+            if !self.is_quiet {
+                print_value(Path::new(&name), &value, self.format, output.out);
+            }
+            self.set.push((name, value));
+        } else if !may_fail {
+            self.fails(&missing(&path), output);
+        }
+    }
+
+    fn fails(&mut self, problem: &str, output: &mut Output<'_>) {
+        let _ = writeln!(output.err, "sysctl: {problem}");
+        self.has_failed = true;
+    }
+}
+
+fn missing(path: &Path) -> String {
+    format!("cannot stat {}: No such file or directory", path.display())
+}
+
+/// The words of a call.
+#[derive(Debug)]
+struct Options<'a> {
+    options: Vec<&'a str>,
+    words: Vec<&'a str>,
+}
+
+impl<'a> Options<'a> {
+    fn of(arguments: &'a [String]) -> Options<'a> {
+        let arguments = arguments.iter().map(String::as_str);
+        let (options, words) = arguments.partition(|word| word.starts_with('-') && word.len() > 1);
+        Options { options, words }
+    }
+
+    fn has(&self, letter: char, word: &str) -> bool {
+        self.options
+            .iter()
+            .any(|option| match option.strip_prefix("--") {
+                Some(long) => long == word,
+                None => option.contains(letter),
+            })
+    }
+
+    fn has_long(&self, word: &str) -> bool {
+        self.options
+            .iter()
+            .any(|option| option.strip_prefix("--") == Some(word))
+    }
+
+    /// The value in `--WORD=VALUE`.
+    fn long_value(&self, word: &str) -> Option<&'a str> {
+        self.options.iter().find_map(|option| {
+            option
+                .strip_prefix("--")?
+                .strip_prefix(word)?
+                .strip_prefix('=')
+        })
+    }
+
+    fn format(&self) -> Format {
+        Format {
+            values_only: self.has('n', "values") || self.has('b', "binary"),
+            names_only: self.has('N', "names"),
+            no_newline: self.has('b', "binary"),
+        }
+    }
 }
 
 /// What is printed of each parameter.
@@ -93,50 +292,25 @@ struct Format {
     values_only: bool,
     names_only: bool,
     no_newline: bool,
-    ignores_unknown: bool,
 }
 
-/// Prints the parameters that a call asks for, as earlier `calls` have set them, and gives
-/// the exit code.
-pub(super) fn read(arguments: &[String], calls: &[Call], out: &mut dyn Write) -> u8 {
-    let set = assignments(calls);
-    let (options, names): (Vec<_>, Vec<_>) = arguments
-        .iter()
-        .partition(|argument| argument.starts_with('-'));
-    let has = |letter: char, word: &str| {
-        options
-            .iter()
-            .any(|option| match option.strip_prefix("--") {
-                Some(long) => long == word,
-                None => option.contains(letter),
-            })
-    };
-    let format = Format {
-        values_only: has('n', "values") || has('b', "binary"),
-        names_only: has('N', "names"),
-        no_newline: has('b', "binary"),
-        ignores_unknown: has('e', "ignore"),
-    };
+/// Prints the parameters that a call asks for, as they have been `set`, and gives the exit
+/// code.
+fn read(arguments: &[String], set: &[Parameter], output: &mut Output<'_>) -> u8 {
+    let options = Options::of(arguments);
+    let format = options.format();
     let root = Path::new(PARAMETERS);
-    if has('a', "all") || has('A', "all") || has('X', "all") {
-        print_all(root, &set, format, out);
+    if options.has('a', "all") || options.has('A', "all") || options.has('X', "all") {
+        print_all(root, set, format, output.out);
         return 0;
     }
     let mut code = 0;
-    for name in names {
+    for name in &options.words {
         let path = root.join(relative(name));
-        let printed = if path.is_dir() {
-            print_all(&path, &set, format, out);
-            true
-        } else {
-            print(&path, &set, format, out)
-        };
-        if !printed && !format.ignores_unknown {
-            let _ = writeln!(
-                std::io::stderr(),
-                "sysctl: cannot stat {}: No such file or directory",
-                path.display()
-            );
+        if path.is_dir() {
+            print_all(&path, set, format, output.out);
+        } else if !print(&path, set, format, output.out) && !options.has('e', "ignore") {
+            let _ = writeln!(output.err, "sysctl: {}", missing(&path));
             code = 1;
         }
     }
@@ -164,13 +338,34 @@ fn relative(name: &str) -> PathBuf {
         .collect()
 }
 
-fn print(path: &Path, set: &[(PathBuf, String)], format: Format, out: &mut dyn Write) -> bool {
-    let Ok(value) = fs::read_to_string(path) else {
-        return false;
-    };
+/// Tells if a parameter at this path is meant by a name, which may have `*` for any part.
+fn matches(name: &str, relative: &Path) -> bool {
+    let mut parts = Path::new(name).iter();
+    let mut all = relative.iter();
+    loop {
+        match (parts.next(), all.next()) {
+            (None, None) => return true,
+            (Some(part), Some(one)) if part == "*" || part == one => {}
+            _ => return false,
+        }
+    }
+}
+
+fn print(path: &Path, set: &[Parameter], format: Format, out: &mut dyn Write) -> bool {
     let relative = path.strip_prefix(PARAMETERS).unwrap_or(path);
-    let newest = set.iter().rev().find(|(name, _)| name == relative);
-    let value = newest.map_or(value, |(_, value)| value.clone());
+    let newest = set.iter().rev().find(|(name, _)| matches(name, relative));
+    let value = match newest {
+        Some((_, value)) => value.clone(),
+        None => match fs::read_to_string(path) {
+            Ok(value) => value,
+            Err(_) => return false,
+        },
+    };
+    print_value(relative, &value, format, out);
+    true
+}
+
+fn print_value(relative: &Path, value: &str, format: Format, out: &mut dyn Write) {
     let name: String = relative
         .to_string_lossy()
         .chars()
@@ -193,10 +388,9 @@ fn print(path: &Path, set: &[(PathBuf, String)], format: Format, out: &mut dyn W
             false => writeln!(out, "{name} = {line}"),
         }),
     };
-    true
 }
 
-fn print_all(path: &Path, set: &[(PathBuf, String)], format: Format, out: &mut dyn Write) {
+fn print_all(path: &Path, set: &[Parameter], format: Format, out: &mut dyn Write) {
     let Ok(entries) = fs::read_dir(path) else {
         return;
     };
@@ -250,30 +444,112 @@ mod tests {
         assert_eq!(path("kernel/../../../etc/shadow"), "kernel/etc/shadow");
     }
 
-    #[test]
-    fn a_parameter_is_printed_as_sysctl_prints_it() {
-        let mut out = Vec::new();
-        let arguments = ["kernel.ostype".to_owned()];
-        assert_eq!(read(&arguments, &[], &mut out), 0);
-        assert_eq!(String::from_utf8(out).unwrap(), "kernel.ostype = Linux\n");
+    /// What is said on stdout and stderr, and the exit code.
+    fn asked(calls: &mut Vec<Call>, text: &str) -> (String, String, u8) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut output = Output {
+            out: &mut out,
+            err: &mut err,
+        };
+        let arguments: Vec<String> = text.split(' ').map(str::to_owned).collect();
+        let answer = answer(&arguments, calls, &mut output);
+        if answer.is_recorded {
+            calls.push(Call {
+                program: "sysctl".to_owned(),
+                arguments,
+                set: answer.set,
+            });
+        }
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (text(out), text(err), answer.code)
+    }
+
+    #[track_caller]
+    fn check(calls: &mut Vec<Call>, text: &str, out: &str, err: &str, code: u8) {
+        let expected = (out.to_owned(), err.to_owned(), code);
+        assert_eq!(asked(calls, text), expected, "{text}");
     }
 
     #[test]
     fn what_was_set_last_is_read_back() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "# a note\n-vm.swappiness = 10\n").unwrap();
-        let call = |arguments: &[&str]| Call {
-            program: "sysctl".to_owned(),
-            arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
-        };
-        let calls = [
-            call(&["-w", "kernel.ostype=First"]),
-            call(&["-q", "-p", file.path().to_str().unwrap()]),
-            call(&["kernel/ostype=Other"]),
-        ];
-        let mut out = Vec::new();
-        let names = ["-n", "kernel.ostype", "vm.swappiness"].map(str::to_owned);
-        assert_eq!(read(&names, &calls, &mut out), 0);
-        assert_eq!(String::from_utf8(out).unwrap(), "Other\n10\n");
+        let calls = &mut Vec::new();
+        let line = "kernel.ostype = Linux\n";
+        check(calls, "kernel.ostype", line, "", 0);
+        check(calls, "-n kernel.ostype", "Linux\n", "", 0);
+        check(
+            calls,
+            "kernel.ostype=First",
+            "kernel.ostype = First\n",
+            "",
+            0,
+        );
+        let load = format!("-q -p {}", file.path().display());
+        check(calls, &load, "", "", 0);
+        // What was loaded stays.
+        fs::write(file.path(), "vm.swappiness = 20\n").unwrap();
+        check(calls, "-q -w kernel/ostype=Other", "", "", 0);
+        check(calls, "--dry-run -q vm.swappiness=30", "", "", 0);
+        check(
+            calls,
+            "-n kernel.ostype vm.swappiness",
+            "Other\n10\n",
+            "",
+            0,
+        );
+        assert_eq!(calls.len(), 4);
+        // Unless this machine sets it when it starts.
+        calls.push(crate::view::stand_in::boot());
+        check(calls, "kernel.ostype", line, "", 0);
+    }
+
+    #[test]
+    fn a_file_or_a_parameter_that_is_missing_fails() {
+        let calls = &mut Vec::new();
+        let open = "sysctl: cannot open \"/no/such\": No such file or directory\n";
+        let stat = "sysctl: cannot stat /proc/sys/no/such: No such file or directory\n";
+        for load in ["-p /no/such", "--load=/no/such", "-e -f /no/such"] {
+            check(calls, load, "", open, 1);
+        }
+        for set in ["-w no.such=1", "no/such=1", "-q no.such=1", "no.such"] {
+            check(calls, set, "", stat, 1);
+        }
+        check(calls, "-e -w no.such=1", "", "", 0);
+        check(calls, "-e no.such", "", "", 0);
+        let both = "no.such=1 -q kernel.ostype=x";
+        check(calls, both, "", stat, 1);
+        check(calls, "-n kernel.ostype", "x\n", "", 0);
+    }
+
+    #[test]
+    fn a_file_is_loaded_as_far_as_it_goes() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = "-no.such = 1\n\n; note\nnot one\nno.other = 2\nkernel.ostype = a b\n";
+        fs::write(file.path(), text).unwrap();
+        let name = file.path().display().to_string();
+        let calls = &mut Vec::new();
+        let err = format!(
+            "sysctl: {name}(4): invalid syntax, continuing...\n\
+             sysctl: cannot stat /proc/sys/no/other: No such file or directory\n"
+        );
+        let out = "kernel.ostype = a b\n";
+        check(calls, &format!("-p {name}"), out, &err, 1);
+        check(calls, "kernel.ostype", out, "", 0);
+    }
+
+    #[test]
+    fn a_view_s_network_may_have_less_than_a_node_s() {
+        let calls = &mut Vec::new();
+        check(calls, "-q net.no.such=1 net.ipv4.conf.*.such=2", "", "", 0);
+        check(
+            calls,
+            "-n net.no.such net.ipv4.conf.eth0.such",
+            "1\n2\n",
+            "",
+            0,
+        );
+        let stat = "sysctl: cannot stat /proc/sys/net/no/other: No such file or directory\n";
+        check(calls, "net.no.other", "", stat, 1);
     }
 }
