@@ -53,7 +53,9 @@ fn what_is_made_and_what_to_do_next_is_said() {
          skyhook_dir/apply.sh\n  skyhook_dir/apply_check.sh\n\n\
          Look at it, and run its apply on this machine:\n  \
          skyhook-agent validate my-package\n  \
-         TARGET_DIR=\"$PWD/try\" skyhook-agent run-step --log-dir logs my-package\n"
+         TARGET_DIR=\"$PWD/try\" skyhook-agent run-step --log-dir logs my-package\n\
+         Rehearse its whole life in a view of this machine, which is not changed:\n  \
+         sudo skyhook-agent rehearse my-package\n"
     );
 }
 

@@ -180,5 +180,7 @@ fn print(name: &str, files: &[File], printer: &mut Printer) -> Result<(), Error>
     printer.line(format_args!("  skyhook-agent validate {name}"))?;
     printer.line(format_args!(
         "  TARGET_DIR=\"$PWD/try\" skyhook-agent run-step --log-dir logs {name}"
-    ))
+    ))?;
+    printer.line("Rehearse its whole life in a view of this machine, which is not changed:")?;
+    printer.line(format_args!("  sudo skyhook-agent rehearse {name}"))
 }
