@@ -14,7 +14,7 @@ use anstream::ColorChoice;
 use nix::unistd::geteuid;
 use serde::Serialize;
 
-use super::Outcome;
+use super::{Outcome, validate};
 use crate::error::Error;
 use crate::output::Printer;
 use crate::package::Interrupt;
@@ -24,6 +24,7 @@ use crate::view::{self, StandIn};
 mod channel;
 mod diff;
 mod life;
+mod lint;
 mod live;
 mod package;
 mod plan;
@@ -146,8 +147,12 @@ pub fn run(options: &Options, signals: &Signals, printer: &mut Printer) -> Resul
         expect_same_name(old, &package)?;
         expect_lower_version(old, &package)?;
     }
+    let linted = lint::look(&options.package, options.configmaps.as_deref())?;
     if let Some(junit) = &options.junit {
         expect_writable(junit)?;
+    }
+    if options.output == Output::Human {
+        lint::show(&linted, printer)?;
     }
     let is_ordinary = !geteuid().is_root();
     view::enter()?;
@@ -164,6 +169,8 @@ pub fn run(options: &Options, signals: &Signals, printer: &mut Printer) -> Resul
          succeeds on a node"
             .to_owned()
     });
+    let warnings = linted.findings.iter();
+    let warnings = warnings.map(|located| validate::finding(&linted, located));
     let mut rehearsal = Rehearsal {
         options,
         root: &root,
@@ -179,6 +186,7 @@ pub fn run(options: &Options, signals: &Signals, printer: &mut Printer) -> Resul
             from: old.as_ref().map(|old| old.config.package_version.clone()),
             allowed: options.allow,
             gaps: gap.into_iter().collect(),
+            warnings: warnings.collect(),
             ..Report::default()
         },
         heading,

@@ -17,6 +17,8 @@ pub mod human;
 mod json;
 mod shell;
 
+pub(super) use json::{Finding, finding};
+
 /// The options of `validate`, as the command line has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -90,11 +92,28 @@ fn look(options: &Options) -> Result<Vec<Report>, Error> {
         for base in &options.bases {
             files.dirs.push(directory(base)?);
         }
-        let mut report = lint::lint(&root, &files, &lints);
-        shell::check(&mut report);
-        reports.push(report);
+        reports.push(look_at(&root, &files, &lints));
     }
     Ok(reports)
+}
+
+/// Looks at one package for another command, which uses it afterwards.
+///
+/// # Errors
+/// If there is no package, or the system cannot tell.
+pub(super) fn look_before_use(path: &Path, configmaps: Option<&Path>) -> Result<Report, Error> {
+    let root = Root::open(Path::new("/"))?;
+    let lints = lint::Options {
+        configmaps: configmaps.map(directory).transpose()?,
+        ..lint::Options::default()
+    };
+    Ok(look_at(&root, &files(path)?, &lints))
+}
+
+fn look_at(root: &Root, files: &Files, lints: &lint::Options) -> Report {
+    let mut report = lint::lint(root, files, lints);
+    shell::check(&mut report);
+    report
 }
 
 fn count(reports: &[Report], severity: Severity) -> usize {

@@ -9,6 +9,7 @@ mod findings;
 mod help;
 mod hostile;
 mod options;
+mod report;
 mod terminal;
 
 use std::path::{Path, PathBuf};

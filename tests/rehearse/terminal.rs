@@ -45,6 +45,7 @@ fn a_terminal_shows_what_runs_and_its_last_line() {
         &["\r\u{1b}[K  … apply ", "a.sh\u{1b}[2m │ working", "✓ apply"],
     );
     // What is redrawn is gone in the end.
+    let (_, shown) = shown.split_once('▶').unwrap();
     for line in shown.lines() {
         let (_, last) = line.rsplit_once("\r\u{1b}[K").unwrap_or(("", line));
         assert!(!last.contains('…'), "{shown:?}");

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::plan::Pass;
+use crate::commands::validate;
 use crate::package::Mode;
 use crate::view;
 
@@ -40,6 +41,8 @@ pub(super) struct Report {
     pub(super) not_restartable: Vec<NotRestartable>,
     /// What differs from the root after uninstall; `null` if that was not looked at.
     pub(super) left_behind: Option<Vec<LeftBehind>>,
+    /// What `validate` warns of.
+    pub(super) warnings: Vec<validate::Finding>,
     /// The calls of programs that are replaced, in order.
     pub(super) stand_ins: Vec<Call>,
     pub(super) operator: Operator,

@@ -19,22 +19,23 @@ struct Document {
     warnings: usize,
 }
 
-#[derive(Serialize)]
-struct Finding {
+/// A finding as it is in documents.
+#[derive(Clone, Debug, Serialize)]
+pub(in crate::commands) struct Finding {
     /// `error` or `warning`.
-    severity: &'static str,
-    code: &'static str,
+    pub(in crate::commands) severity: &'static str,
+    pub(in crate::commands) code: &'static str,
     /// The file that the finding is about.
-    file: String,
+    pub(in crate::commands) file: String,
     /// From 1 on; null if the finding is about the whole file.
-    line: Option<usize>,
+    pub(in crate::commands) line: Option<usize>,
     /// In characters, from 1 on; null as the line is.
-    column: Option<usize>,
+    pub(in crate::commands) column: Option<usize>,
     /// The value in config.json, as in `modes.apply[0].path`; empty for the whole.
-    place: String,
-    message: String,
+    pub(in crate::commands) place: String,
+    pub(in crate::commands) message: String,
     /// What to do.
-    help: String,
+    pub(in crate::commands) help: String,
 }
 
 pub(super) fn print(reports: &[Report], printer: &mut Printer) -> Result<(), Error> {
@@ -50,7 +51,7 @@ pub(super) fn print(reports: &[Report], printer: &mut Printer) -> Result<(), Err
     })
 }
 
-fn finding(report: &Report, located: &Located) -> Finding {
+pub(in crate::commands) fn finding(report: &Report, located: &Located) -> Finding {
     let position = report.position(located);
     let finding = &located.finding;
     Finding {

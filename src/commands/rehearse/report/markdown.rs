@@ -37,6 +37,7 @@ pub(in crate::commands::rehearse) fn page(report: &Report) -> String {
         );
         block("", &stage.output, &mut page);
     }
+    warnings(report, &mut page);
     changes(report, &mut page);
     calls(report, &mut page);
     if report.has_no_uninstall() {
@@ -78,6 +79,19 @@ fn outcome(stage: &Stage) -> &'static str {
         StageOutcome::OutOfTime => "❌ out of time",
         StageOutcome::Cut => "cut off",
         StageOutcome::Rebooted => "reboot",
+    }
+}
+
+fn warnings(report: &Report, page: &mut String) {
+    if report.warnings.is_empty() {
+        return;
+    }
+    page.push_str("\n### Warnings of validate\n\n");
+    for warning in &report.warnings {
+        let number = warning.line.map(|line| format!(":{line}"));
+        let at = format!("{}{}", warning.file, number.unwrap_or_default());
+        let what = format!("{}: {}", warning.code, warning.message);
+        let _ = writeln!(page, "- {} {}", code(&at), code(&what));
     }
 }
 
