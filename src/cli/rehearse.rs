@@ -1,6 +1,6 @@
 //! The options of `rehearse`, and the hidden command that runs a stage of it.
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine;
@@ -28,7 +28,7 @@ Examples:
     skyhook-agent rehearse --diff --from ./my-package-1.0.0 ./my-package
 
   Rehearse it with its interrupt and its variables:
-    skyhook-agent rehearse --interrupt '{\"type\":\"node_restart\"}' \\
+    skyhook-agent rehearse --interrupt '{\"type\":\"reboot\"}' \\
       --env NODE_ROLE=training ./my-package
 
   Write a page for a pull request, and a file for the CI system:
@@ -62,7 +62,7 @@ pub(super) struct Rehearse {
     #[arg(long, value_name = "OLD")]
     from: Option<PathBuf>,
 
-    /// Interrupt to play: {"type":"node_restart"}
+    /// Interrupt to play: {"type":"reboot"}
     ///
     /// Its commands are recorded and not run. A reboot is played.
     #[arg(long, value_name = "JSON", value_parser = interrupt, verbatim_doc_comment)]
@@ -126,8 +126,19 @@ pub(super) struct Rehearse {
     )]
     allow: Vec<Allow>,
 
+    /// Leave a path out of findings; can be repeated
+    ///
+    /// It is a file, or a directory with all below it, and is left out of what a second
+    /// pass changes and of what is left behind. /var/cache, /var/log and the like always
+    /// are; docs/packages.md lists them.
+    #[arg(long = "ignore", value_name = "PATH", value_parser = ignored, verbatim_doc_comment)]
+    ignored: Vec<PathBuf>,
+
     /// Show changes of text files, as unified diffs
-    #[arg(long)]
+    ///
+    /// Also what a second pass changed in them, and how what is left behind differs from
+    /// the root.
+    #[arg(long, verbatim_doc_comment)]
     diff: bool,
 
     /// Keep what the package wrote in this directory
@@ -214,6 +225,7 @@ impl TryFrom<Rehearse> for Options {
                 leftovers: args.allow.contains(&Allow::Leftovers),
                 changes: args.allow.contains(&Allow::Changes),
             },
+            ignored: args.ignored,
             diff: args.diff,
             keep: args.keep,
             shell: args.shell,
@@ -242,6 +254,16 @@ fn interrupt(json: &str) -> Result<InterruptData, String> {
     match Interrupt::parse(&base64) {
         Ok(interrupt) => Ok(InterruptData { interrupt, base64 }),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+fn ignored(path: &str) -> Result<PathBuf, &'static str> {
+    // Without a slash at the end.
+    let path: PathBuf = Path::new(path).components().collect();
+    let is_named = path.components().all(|part| part != Component::ParentDir);
+    match path.is_absolute() && is_named && path.file_name().is_some() {
+        true => Ok(path),
+        false => Err("expected an absolute path, and not / itself"),
     }
 }
 

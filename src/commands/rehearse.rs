@@ -23,6 +23,7 @@ use crate::view::{self, StandIn};
 
 mod channel;
 mod diff;
+mod ignored;
 mod life;
 mod lint;
 mod live;
@@ -35,6 +36,7 @@ mod stage;
 pub mod stand_ins;
 
 pub use channel::{Channel, STAGE};
+use ignored::Ignored;
 use life::Rehearsal;
 use live::Live;
 use package::{Package, absolute, expect_directory};
@@ -73,6 +75,8 @@ pub struct Options {
     pub timeout: Duration,
     /// The findings that are accepted.
     pub allow: Allow,
+    /// The paths that findings leave out, besides those that are built in.
+    pub ignored: Vec<PathBuf>,
     /// Tells if changes of texts are shown.
     pub diff: bool,
     /// The directory that keeps what the package wrote.
@@ -178,7 +182,7 @@ pub fn run(options: &Options, signals: &Signals, printer: &mut Printer) -> Resul
         package: &package,
         old: old.as_ref(),
         cancellation: &signals.cancellation,
-        live: Live::new(printer, options.output == Output::Human),
+        live: Live::new(printer, options.output == Output::Human, options.network),
         report: Report {
             schema: 1,
             package: config.package_name.clone(),
@@ -186,7 +190,9 @@ pub fn run(options: &Options, signals: &Signals, printer: &mut Printer) -> Resul
             from: old.as_ref().map(|old| old.config.package_version.clone()),
             allowed: options.allow,
             gaps: gap.into_iter().collect(),
+            ignored: Ignored::new(&options.ignored),
             warnings: warnings.collect(),
+            has_network: options.network,
             ..Report::default()
         },
         heading,

@@ -145,7 +145,7 @@ fn a_package_that_is_not_idempotent_is_told_the_step_and_the_file() {
         }] }),
         &[
             "\nNot idempotent: a second pass changes\n  apply append.sh: ~ \
-             /etc/rehearse-appended (forced)\n",
+             /etc/rehearse-appended (forced)\n  = note: a node runs a step again if",
             "\n✗ every stage succeeded; changed by a second pass: 1; each step",
         ],
         &[
@@ -156,7 +156,7 @@ fn a_package_that_is_not_idempotent_is_told_the_step_and_the_file() {
         &[
             "name=\"a second pass changes nothing\" time=\"0.000\"><failure message=\"Not \
              idempotent: a second pass changes\">apply append.sh: ~ /etc/rehearse-appended \
-             (forced)</failure>",
+             (forced)\nnote: ",
         ],
     );
 }
@@ -223,7 +223,7 @@ fn a_package_that_cannot_be_begun_twice_is_told_the_step() {
             "\nNot restartable: fails after it was cut off\n  apply apply.sh\n",
         ],
         &["### Not restartable: fails after it was cut off\n\n- `apply apply.sh`\n"],
-        &["<failure message=\"Not restartable: fails after it was cut off\">apply apply.sh<"],
+        &["<failure message=\"Not restartable: fails after it was cut off\">apply apply.sh\n"],
     );
     let outcomes = outcomes(&document);
     assert_eq!(

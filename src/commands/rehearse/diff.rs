@@ -14,6 +14,9 @@ use crate::view::{Change, Kind};
 /// The most bytes of a file whose change is shown.
 const MOST: u64 = 256 * 1024;
 
+/// The most bytes of texts and diffs of a rehearsal. After that no change is shown.
+const MOST_OF_ALL: usize = 64 * 1024 * 1024;
+
 /// The time that one diff may take.
 const LONGEST: Duration = Duration::from_millis(500);
 
@@ -26,6 +29,8 @@ pub(super) struct Differ {
     root: Root,
     /// What was found in the view at the last change of a path; `None` for no text.
     known: BTreeMap<PathBuf, Option<String>>,
+    /// The bytes that are left of [`MOST_OF_ALL`].
+    left: usize,
 }
 
 impl Differ {
@@ -34,6 +39,7 @@ impl Differ {
         Differ {
             root,
             known: BTreeMap::new(),
+            left: MOST_OF_ALL,
         }
     }
 
@@ -45,16 +51,39 @@ impl Differ {
             None if change.kind == Kind::Added => Some(String::new()),
             None => text(&self.root, path),
         };
-        let after = match change.kind {
-            Kind::Removed => Some(String::new()),
-            Kind::Added | Kind::Changed => text(view, path),
-        };
+        let after = now(change, view).and_then(|text| self.affordable(text));
         self.known.insert(path.clone(), after.clone());
-        let (before, after) = (before?, after?);
-        if before == after {
-            return None;
+        self.compare(&before?, &after?)
+    }
+
+    /// How a path differs from that of the root; `None` as [`diff`](Differ::diff).
+    pub(super) fn since_root(&mut self, change: &Change, view: &Root) -> Option<String> {
+        let before = match change.kind {
+            Kind::Added => String::new(),
+            Kind::Removed | Kind::Changed => text(&self.root, &change.path)?,
+        };
+        self.compare(&before, &now(change, view)?)
+    }
+
+    fn compare(&mut self, before: &str, after: &str) -> Option<String> {
+        match before == after {
+            true => None,
+            false => self.affordable(unified(before, after)),
         }
-        Some(unified(&before, &after))
+    }
+
+    /// Takes a text's bytes from those that are left; `None` if they are too few.
+    fn affordable(&mut self, text: String) -> Option<String> {
+        self.left = self.left.checked_sub(text.len())?;
+        Some(text)
+    }
+}
+
+/// The text that is there after a change.
+fn now(change: &Change, view: &Root) -> Option<String> {
+    match change.kind {
+        Kind::Removed => Some(String::new()),
+        Kind::Added | Kind::Changed => text(view, &change.path),
     }
 }
 
@@ -161,6 +190,53 @@ mod tests {
         assert_eq!(
             differ.diff(&change("/b", Kind::Added), &view).unwrap(),
             "@@ -0,0 +1 @@\n+new\n"
+        );
+    }
+
+    #[test]
+    fn what_is_left_is_compared_with_the_root() {
+        let (before, after) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        fs::write(before.path().join("a"), "one\n").unwrap();
+        fs::write(after.path().join("a"), "two\n").unwrap();
+        let view = Root::open(after.path()).unwrap();
+        let mut differ = Differ::new(Root::open(before.path()).unwrap());
+        let changed = change("/a", Kind::Changed);
+        differ.diff(&changed, &view).unwrap();
+        fs::write(after.path().join("a"), "three\n").unwrap();
+        assert_eq!(
+            differ.since_root(&changed, &view).unwrap(),
+            "@@ -1 +1 @@\n-one\n+three\n"
+        );
+        assert_eq!(
+            differ
+                .since_root(&change("/a", Kind::Removed), &view)
+                .unwrap(),
+            "@@ -1 +0,0 @@\n-one\n"
+        );
+        // It is no text any more, or was none.
+        fs::write(after.path().join("a"), b"\0").unwrap();
+        assert_eq!(differ.since_root(&changed, &view), None);
+    }
+
+    #[test]
+    fn the_texts_of_a_rehearsal_are_bounded_and_none_is_compared_with_a_wrong_one() {
+        let (before, after) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let view = Root::open(after.path()).unwrap();
+        let mut differ = Differ::new(Root::open(before.path()).unwrap());
+        differ.left = 100;
+        fs::write(after.path().join("a"), "a\n".repeat(20)).unwrap();
+        let (added, changed) = (change("/a", Kind::Added), change("/a", Kind::Changed));
+        // The text is affordable, its diff is not.
+        assert_eq!(differ.diff(&added, &view), None);
+        assert_eq!(differ.left, 60);
+        fs::write(after.path().join("a"), "a\n".repeat(40)).unwrap();
+        assert_eq!(differ.diff(&changed, &view), None);
+        fs::write(after.path().join("a"), "b\n").unwrap();
+        assert_eq!(differ.diff(&changed, &view), None);
+        fs::write(after.path().join("a"), "c\n").unwrap();
+        assert_eq!(
+            differ.diff(&changed, &view).unwrap(),
+            "@@ -1 +1 @@\n-b\n+c\n"
         );
     }
 

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use super::Options;
 use super::diff::Differ;
 use super::live::Live;
-use super::package::{LOG_DIR, Package, STATE_DIR, is_agents, is_log};
+use super::package::{LOG_DIR, Package, STATE_DIR};
 use super::plan::{self, Pass, Stage as Planned};
 use super::recorder::Recorder;
-use super::report::{self, LeftBehind, NotRestartable, Report, Stage, StageOutcome, StepOutcome};
+use super::report::{self, NotRestartable, Report, Stage, StageOutcome, StepOutcome};
 use super::stage::{self, Cut, Ended, Run, Why};
 use crate::error::Error;
 use crate::host::Root;
@@ -78,6 +78,7 @@ impl Rehearsal<'_> {
             self.live_cut(&life)?;
         }
         self.report.seconds = since.elapsed().as_secs_f64();
+        self.report.join_findings();
         self.report.note_for_the_operator();
         self.report.ok = self.report.is_ok();
         Ok(())
@@ -98,7 +99,7 @@ impl Rehearsal<'_> {
             self.stages(&life.forced, &mut view, &mut differ)?;
             let uninstalled = self.stages(&life.uninstall, &mut view, &mut differ)?;
             if uninstalled == Went::Well && !life.uninstall.is_empty() {
-                self.note_leftovers(&view)?;
+                self.note_leftovers(&view, differ.as_mut())?;
             }
         }
         self.report.gaps.extend_from_slice(view.gaps());
@@ -109,16 +110,10 @@ impl Rehearsal<'_> {
         Ok(went)
     }
 
-    fn note_leftovers(&mut self, view: &View) -> Result<(), Error> {
+    fn note_leftovers(&mut self, view: &View, differ: Option<&mut Differ>) -> Result<(), Error> {
         let differences = view.differences()?;
-        let left = differences
-            .iter()
-            .filter(|change| !is_agents(&change.path) && !is_log(&change.path));
-        let left = left.map(|change| LeftBehind {
-            path: report::shown(&change.path),
-            kind: change.kind.into(),
-        });
-        self.report.left_behind = Some(left.collect());
+        let root = Root::open(view.root())?;
+        self.report.add_left_behind(&differences, differ, &root);
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::channel::{Event, What};
 use super::plan::{Pass, Stage as Planned};
-use super::report::{Stage, StageOutcome, Step, StepOutcome, how};
+use super::report::{Stage, StageOutcome, Step, StepOutcome, help, how, human};
 use crate::error::Error;
 use crate::output::Printer;
 use crate::output::pretty::{clean, fit, seconds};
@@ -27,6 +27,8 @@ const ERASE_LINE: &str = "\r\u{1b}[K";
 pub(super) struct Live<'p> {
     printer: &'p mut Printer,
     is_shown: bool,
+    /// Tells if steps have the network.
+    has_network: bool,
     /// The columns of a terminal on which a line can be drawn again.
     width: Option<usize>,
     pass: Option<Pass>,
@@ -40,12 +42,13 @@ pub(super) struct Live<'p> {
 }
 
 impl<'p> Live<'p> {
-    pub(super) fn new(printer: &'p mut Printer, is_shown: bool) -> Live<'p> {
+    pub(super) fn new(printer: &'p mut Printer, is_shown: bool, has_network: bool) -> Live<'p> {
         let can_redraw = is_shown && printer.is_terminal();
         Live {
             width: printer.width.filter(|_| can_redraw),
             printer,
             is_shown,
+            has_network,
             pass: None,
             mode: "",
             step: String::new(),
@@ -200,7 +203,7 @@ impl<'p> Live<'p> {
         parts.join(", ")
     }
 
-    /// What a stage said that failed, and where its log is.
+    /// What a stage said that failed, where its log is, and what to do.
     fn failure(&mut self, stage: &Stage) -> Result<(), Error> {
         // The prefix that waits for the next line says nothing.
         let is_prefix = |line: &&str| without_stamp(line.as_bytes()).is_empty();
@@ -216,6 +219,10 @@ impl<'p> Live<'p> {
             self.printer.line(format_args!(
                 "{dim}      log in the view: {log} (--keep DIR or --shell keeps it){dim:#}"
             ))?;
+        }
+        let help = help::of_stage(stage, self.has_network);
+        for line in human::help_lines(help, self.printer.palette) {
+            self.printer.line(format_args!("      {line}"))?;
         }
         Ok(())
     }

@@ -190,8 +190,3 @@ pub(super) fn is_agents(path: &Path) -> bool {
         .iter()
         .any(|own| path.starts_with(own) || own.starts_with(path))
 }
-
-/// Tells if a path is a log.
-pub(super) fn is_log(path: &Path) -> bool {
-    path.starts_with("/var/log")
-}

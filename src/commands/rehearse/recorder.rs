@@ -1,17 +1,19 @@
 //! Writes down what a stage does: changes, calls, findings.
 
+use std::collections::BTreeSet;
+
 use super::channel::{Event, What};
 use super::diff::Differ;
 use super::live::Live;
-use super::package::{is_agents, is_log};
+use super::package::is_agents;
 use super::plan::{Pass, Stage as Planned};
-use super::report::{Call, Change, Finding, LongestStep, Report};
+use super::report::{Call, Change, Finding, LeftBehind, LongestStep, Report};
 use super::stage::Follower;
 use super::stand_ins::REBOOTS;
 use crate::error::Error;
 use crate::host::Root;
 use crate::package::Mode;
-use crate::view::View;
+use crate::view::{self, View};
 
 /// Follows one stage.
 pub(super) struct Recorder<'r, 'p> {
@@ -61,14 +63,10 @@ impl<'r, 'p> Recorder<'r, 'p> {
             if let Some(differ) = &mut self.differ {
                 change.diff = differ.diff(&found, &root);
             }
-            if matches!(pass, Pass::Again | Pass::Forced) && !is_log(&found.path) {
-                self.report.add_finding(Finding {
-                    path: change.path.clone(),
-                    mode,
-                    step: change.step.clone(),
-                    pass,
-                    kind: change.kind,
-                });
+            let ignored = &mut self.report.ignored;
+            change.ignored = ignored.has(&found.path);
+            if matches!(pass, Pass::Again | Pass::Forced) && !ignored.leaves_out(&found.path) {
+                self.report.add_finding(&change);
             }
             self.report.changes.push(change);
         }
@@ -126,20 +124,61 @@ impl Follower for Recorder<'_, '_> {
 }
 
 impl Report {
-    /// Adds a change of a second pass, once for each step and path.
-    fn add_finding(&mut self, finding: Finding) {
-        let is_of_apply = finding.pass == Pass::Again && finding.mode == Mode::Apply;
+    /// Adds a change of a second pass.
+    fn add_finding(&mut self, change: &Change) {
+        let is_of_apply = change.pass == Pass::Again && change.mode == Mode::Apply;
         // It has run for the first time: the upgrade came in its place.
         let findings = match self.from.is_some() && is_of_apply {
             true => &mut self.forgotten_by_upgrade,
             false => &mut self.not_idempotent,
         };
-        let is_known = findings.iter().any(|known| {
-            (&known.path, known.mode, &known.step) == (&finding.path, finding.mode, &finding.step)
+        findings.push(Finding {
+            path: change.path.clone(),
+            mode: change.mode,
+            step: change.step.clone(),
+            pass: change.pass,
+            kind: change.kind,
+            detail: change.rights(),
+            diff: change.diff.clone(),
         });
-        if !is_known {
-            findings.push(finding);
+    }
+
+    /// Leaves of the findings about one step and path the first.
+    pub(super) fn join_findings(&mut self) {
+        for findings in [&mut self.not_idempotent, &mut self.forgotten_by_upgrade] {
+            let mut known = BTreeSet::new();
+            findings.retain(|finding| {
+                let Finding {
+                    path, mode, step, ..
+                } = finding;
+                known.insert((path.clone(), *mode, step.clone()))
+            });
         }
+    }
+
+    /// Adds what differs from the root in the end, if it is the package's.
+    pub(super) fn add_left_behind(
+        &mut self,
+        differences: &[view::Change],
+        mut differ: Option<&mut Differ>,
+        view: &Root,
+    ) {
+        let mut left_behind = Vec::new();
+        for found in differences {
+            if is_agents(&found.path) || self.ignored.leaves_out(&found.path) {
+                continue;
+            }
+            let change = Change::new(found, Mode::Uninstall, Pass::Uninstall, None);
+            left_behind.push(LeftBehind {
+                detail: change.rights(),
+                path: change.path,
+                kind: change.kind,
+                diff: differ
+                    .as_mut()
+                    .and_then(|differ| differ.since_root(found, view)),
+            });
+        }
+        self.left_behind = Some(left_behind);
     }
 
     /// Sums up what an operator must know, of what happens on a node.
@@ -205,6 +244,10 @@ fn services(call: &Call) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
+    use super::super::ignored::Ignored;
+    use super::super::report::{Stage, StageOutcome, Step, StepOutcome};
     use super::*;
 
     fn call(program: &str, arguments: &str) -> Call {
@@ -234,20 +277,45 @@ mod tests {
         }
     }
 
+    fn change(path: &str, pass: Pass, mode: Mode) -> Change {
+        let found = view::Change {
+            path: path.into(),
+            kind: view::Kind::Changed,
+            detail: view::Detail {
+                mode: Some((0o644, 0o600)),
+                ..view::Detail::default()
+            },
+        };
+        Change::new(&found, mode, pass, None)
+    }
+
     #[test]
     fn the_same_finding_of_two_passes_is_one() {
         let mut report = Report::default();
-        for pass in [Pass::Again, Pass::Forced] {
-            report.add_finding(Finding {
-                path: "/a".to_owned(),
-                mode: Mode::Apply,
-                step: None,
-                pass,
-                kind: super::super::report::Kind::Changed,
-            });
+        for (path, pass) in [
+            ("/a", Pass::Again),
+            ("/b", Pass::Again),
+            ("/a", Pass::Forced),
+            ("/c", Pass::Forced),
+        ] {
+            report.add_finding(&change(path, pass, Mode::Apply));
         }
-        assert_eq!(report.not_idempotent.len(), 1);
-        assert_eq!(report.not_idempotent[0].pass, Pass::Again);
+        report.add_finding(&change("/a", Pass::Forced, Mode::Config));
+        report.join_findings();
+        let found = report.not_idempotent.iter();
+        let found: Vec<_> = found
+            .map(|finding| (&*finding.path, finding.pass, finding.mode))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("/a", Pass::Again, Mode::Apply),
+                ("/b", Pass::Again, Mode::Apply),
+                ("/c", Pass::Forced, Mode::Apply),
+                ("/a", Pass::Forced, Mode::Config),
+            ]
+        );
+        assert_eq!(report.not_idempotent[0].detail, "mode 0644 to 0600");
     }
 
     #[test]
@@ -261,13 +329,8 @@ mod tests {
             (Pass::Again, Mode::Config),
             (Pass::Forced, Mode::Apply),
         ] {
-            report.add_finding(Finding {
-                path: format!("/{}-{mode}", pass.name()),
-                mode,
-                step: None,
-                pass,
-                kind: super::super::report::Kind::Added,
-            });
+            let path = format!("/{}-{mode}", pass.name());
+            report.add_finding(&change(&path, pass, mode));
         }
         let paths = |findings: &[Finding]| -> Vec<String> {
             findings
@@ -280,5 +343,97 @@ mod tests {
             paths(&report.not_idempotent),
             ["/again-config", "/forced-apply"]
         );
+    }
+
+    #[test]
+    fn what_is_left_is_the_package_s_own_and_not_ignored() {
+        let (before, after) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        std::fs::create_dir(after.path().join("etc")).unwrap();
+        std::fs::write(after.path().join("etc/a"), "left\n").unwrap();
+        let view = Root::open(after.path()).unwrap();
+        let mut differ = Differ::new(Root::open(before.path()).unwrap());
+        let mut report = Report {
+            ignored: Ignored::new(&["/opt/mine/state".into()]),
+            ..Report::default()
+        };
+        let paths = [
+            "/etc/a",
+            "/opt/mine",
+            "/opt/mine/state",
+            "/opt/mine/state/1",
+            "/var/cache/apt/pkgcache.bin",
+            "/var/lib/skyhook/rehearse/flags",
+            "/var/log/skyhook/rehearse/a.log",
+            "/var/log/a.log",
+        ];
+        let differences = paths.map(|path| view::Change {
+            path: path.into(),
+            kind: view::Kind::Added,
+            detail: view::Detail::default(),
+        });
+        report.add_left_behind(&differences, Some(&mut differ), &view);
+        let left = report.left_behind.as_ref().unwrap();
+        let found: Vec<&str> = left.iter().map(|left| &*left.path).collect();
+        assert_eq!(found, ["/etc/a", "/opt/mine"]);
+        assert_eq!(left[0].diff.as_deref(), Some("@@ -0,0 +1 @@\n+left\n"));
+        assert_eq!(left[1].diff, None);
+        let used: Vec<&str> = report.ignored.used().collect();
+        assert_eq!(used, ["/opt/mine/state", "/var/cache", "/var/log"]);
+    }
+
+    fn stage(pass: Pass, mode: Mode, step: &str, seconds: f64) -> Stage {
+        let step = Step {
+            path: step.to_owned(),
+            outcome: StepOutcome::Succeeded,
+            code: None,
+            seconds,
+        };
+        Stage {
+            mode,
+            pass,
+            outcome: StageOutcome::Succeeded,
+            seconds,
+            steps: vec![step],
+            output: String::new(),
+            log: None,
+        }
+    }
+
+    /// Passes that no node sees count for nothing.
+    #[test]
+    fn an_operator_is_told_of_services_reboots_and_the_longest_step() {
+        let mut report = Report {
+            stages: vec![
+                stage(Pass::First, Mode::Apply, "a.sh", 2.0),
+                stage(Pass::First, Mode::Config, "b.sh", 3.0),
+                stage(Pass::Forced, Mode::Apply, "c.sh", 9.0),
+                stage(Pass::Uninstall, Mode::Uninstall, "d.sh", 2.5),
+                stage(Pass::Anew, Mode::Apply, "e.sh", 9.0),
+            ],
+            stand_ins: vec![
+                call("systemctl", "restart a b"),
+                call("systemctl", "start a"),
+                Call {
+                    pass: Pass::Forced,
+                    ..call("systemctl", "start of-a-second-pass")
+                },
+            ],
+            ..Report::default()
+        };
+        report.note_for_the_operator();
+        assert!(!report.operator.reboot);
+        assert_eq!(report.operator.services, ["a", "b"]);
+        let longest = report.operator.longest_step.clone().unwrap();
+        assert_eq!((longest.mode, &*longest.step), (Mode::Config, "b.sh"));
+
+        report.stand_ins = vec![Call {
+            pass: Pass::Again,
+            ..call("reboot", "")
+        }];
+        report.note_for_the_operator();
+        assert!(!report.operator.reboot);
+        report.stand_ins.push(call("reboot", ""));
+        report.note_for_the_operator();
+        assert!(report.operator.reboot);
     }
 }

@@ -4,12 +4,16 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::ignored::Ignored;
 use super::plan::Pass;
 use crate::commands::validate;
 use crate::package::Mode;
 use crate::view;
 
+mod changes;
 mod findings;
+mod fold;
+pub(super) mod help;
 pub(super) mod human;
 pub(super) mod json;
 pub(super) mod junit;
@@ -41,6 +45,8 @@ pub(super) struct Report {
     pub(super) not_restartable: Vec<NotRestartable>,
     /// What differs from the root after uninstall; `null` if that was not looked at.
     pub(super) left_behind: Option<Vec<LeftBehind>>,
+    /// The paths that have left something out of the findings, and what else would.
+    pub(super) ignored: Ignored,
     /// What `validate` warns of.
     pub(super) warnings: Vec<validate::Finding>,
     /// The calls of programs that are replaced, in order.
@@ -50,6 +56,9 @@ pub(super) struct Report {
     pub(super) gaps: Vec<String>,
     /// The findings that are accepted.
     pub(super) allowed: super::Allow,
+    /// Tells if steps have the network.
+    #[serde(skip)]
+    pub(super) has_network: bool,
 }
 
 /// One run of the agent.
@@ -131,10 +140,13 @@ pub(super) struct Change {
     /// The change of a text, if it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) diff: Option<String>,
+    /// Tells if findings leave the path out.
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) ignored: bool,
 }
 
 /// A kind of change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Kind {
     Added,
@@ -151,6 +163,12 @@ pub(super) struct Finding {
     pub(super) step: Option<String>,
     pub(super) pass: Pass,
     pub(super) kind: Kind,
+    /// What changed besides the content, in words.
+    #[serde(skip)]
+    pub(super) detail: String,
+    /// The change of a text, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) diff: Option<String>,
 }
 
 /// A step after whose cut its stage failed.
@@ -166,6 +184,10 @@ pub(super) struct NotRestartable {
 pub(super) struct LeftBehind {
     pub(super) path: String,
     pub(super) kind: Kind,
+    /// What differs besides the content, in words.
+    pub(super) detail: String,
+    /// How a text differs from that of the root, if it was asked for.
+    pub(super) diff: Option<String>,
 }
 
 /// A call of a program that is replaced.
@@ -269,18 +291,23 @@ impl Change {
                 [before, after].map(|(user, group)| format!("{user}:{group}"))
             }),
             diff: None,
+            ignored: false,
         }
     }
 
     /// What changed, in words, if there is more to say than the kind.
     pub(super) fn detail(&self) -> String {
-        if self.kind != Kind::Changed {
-            return String::new();
-        }
         let mut parts = Vec::new();
         if self.content == Some(true) {
             parts.push("content".to_owned());
         }
+        parts.extend(Some(self.rights()).filter(|rights| !rights.is_empty()));
+        parts.join(", ")
+    }
+
+    /// What changed of mode and owner, in words.
+    pub(super) fn rights(&self) -> String {
+        let mut parts = Vec::new();
         if let Some([before, after]) = &self.permissions {
             parts.push(format!("mode {before} to {after}"));
         }
@@ -300,6 +327,10 @@ impl Serialize for LeftBehind {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.path)
     }
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn mode_name<S: Serializer>(mode: &Mode, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,6 +1,11 @@
 //! The findings of a report, for all of its forms.
 
-use super::{Call, Change, Finding, LongestStep, Operator, Report, Stage, Step, StepOutcome};
+use std::collections::BTreeMap;
+
+use super::fold::fold;
+use super::help::{self, Help};
+use super::{Call, Change, Finding, LeftBehind, LongestStep, Operator, Report};
+use super::{Stage, Step, StepOutcome};
 use crate::commands::rehearse::plan::Pass;
 use crate::commands::run_step::words;
 
@@ -13,15 +18,27 @@ pub(super) struct Check {
     pub(super) failed: &'static str,
     /// The title of its findings.
     pub(super) title: &'static str,
-    /// What was found, one line for each.
-    pub(super) found: Vec<String>,
-    /// Tells if it is accepted.
+    /// What they mean and what to do about them.
+    pub(super) help: Help,
+    /// What was found, line by line.
+    pub(super) found: Vec<Found>,
+    /// The number of findings. One line can have many.
+    pub(super) number: usize,
+    /// Tells if they are accepted.
     pub(super) is_allowed: bool,
+}
+
+/// A line of what was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) line: String,
+    /// The change of a text, if it was asked for.
+    pub(super) diff: Option<String>,
 }
 
 impl Check {
     pub(super) fn has_failed(&self) -> bool {
-        !self.found.is_empty() && !self.is_allowed
+        self.number > 0 && !self.is_allowed
     }
 }
 
@@ -40,7 +57,9 @@ impl Report {
                 name: "the upgrade forgets nothing",
                 failed: "forgotten by the upgrade",
                 title: "The upgrade forgot what apply of this version does",
-                found: self.forgotten_by_upgrade.iter().map(line).collect(),
+                help: help::FORGOTTEN,
+                found: changed(&self.forgotten_by_upgrade),
+                number: self.forgotten_by_upgrade.len(),
                 is_allowed: false,
             });
         }
@@ -49,36 +68,73 @@ impl Report {
                 name: "a second pass changes nothing",
                 failed: "changed by a second pass",
                 title: "Not idempotent: a second pass changes",
-                found: self.not_idempotent.iter().map(line).collect(),
+                help: help::NOT_IDEMPOTENT,
+                found: changed(&self.not_idempotent),
+                number: self.not_idempotent.len(),
                 is_allowed: self.allowed.changes,
             });
         }
         if let Some(left_behind) = &self.left_behind {
-            let found = left_behind.iter().map(|left| {
-                let maker = self.maker(&left.path);
-                format!("{} {}{maker}", left.kind.mark(), left.path)
-            });
             checks.push(Check {
                 name: "uninstall leaves nothing behind",
                 failed: "left behind",
                 title: "Left behind after uninstall",
-                found: found.collect(),
+                help: help::LEFT_BEHIND,
+                found: self.left(left_behind),
+                number: left_behind.len(),
                 is_allowed: self.allowed.leftovers,
             });
         }
         if has(Pass::Cut) {
-            let found = self.not_restartable.iter();
+            let found = self.not_restartable.iter().map(|step| Found {
+                line: format!("{} {}", step.mode, step.step),
+                diff: None,
+            });
             checks.push(Check {
                 name: "each step that was cut off can be started anew",
                 failed: "not restartable",
                 title: "Not restartable: fails after it was cut off",
-                found: found
-                    .map(|step| format!("{} {}", step.mode, step.step))
-                    .collect(),
+                help: help::NOT_RESTARTABLE,
+                found: found.collect(),
+                number: self.not_restartable.len(),
                 is_allowed: false,
             });
         }
         checks
+    }
+
+    /// The lines of what is left behind.
+    fn left(&self, left_behind: &[LeftBehind]) -> Vec<Found> {
+        if left_behind.is_empty() {
+            return Vec::new();
+        }
+        let changes = self.changes.iter();
+        let makers: BTreeMap<&str, &Change> = changes
+            .map(|change| (change.path.as_str(), change))
+            .collect();
+        let brackets = |left: &LeftBehind| {
+            let maker = makers.get(left.path.as_str()).map(|change| {
+                let Change { mode, pass, .. } = change;
+                let old = if *pass == Pass::Old { "old " } else { "" };
+                format!("{old}{mode} {}", by(change.step.as_deref()))
+            });
+            let detail = Some(left.detail.clone()).filter(|detail| !detail.is_empty());
+            let parts: Vec<String> = maker.into_iter().chain(detail).collect();
+            match parts.is_empty() {
+                true => String::new(),
+                false => format!(" ({})", parts.join(", ")),
+            }
+        };
+        let entries = left_behind.iter();
+        let entries = entries.map(|left| (left.path.clone(), (left.kind, brackets(left))));
+        let lines = fold(entries).into_iter().filter_map(|line| {
+            let left = left_behind.get(line.entry)?;
+            Some(Found {
+                line: format!("{} {}{}", left.kind.mark(), line.path, brackets(left)),
+                diff: left.diff.clone().filter(|_| !line.is_folded),
+            })
+        });
+        lines.collect()
     }
 
     /// Tells if the package was installed or upgraded.
@@ -89,15 +145,32 @@ impl Report {
     }
 
     /// Tells if the package has no uninstall.
-    pub(super) fn has_no_uninstall(&self) -> bool {
+    fn has_no_uninstall(&self) -> bool {
         let is_uninstall = |stage: &Stage| stage.pass == Pass::Uninstall;
         self.is_installed() && !self.stages.iter().any(is_uninstall)
     }
 
-    /// The changes of installing and upgrading.
-    pub(super) fn of_life(&self) -> impl Iterator<Item = &Change> {
-        let changes = self.changes.iter();
-        changes.filter(|change| matches!(change.pass, Pass::Old | Pass::First))
+    /// Says why it is not known what the package leaves behind, if it is not known.
+    pub(super) fn not_looked_at(&self) -> Option<&'static str> {
+        match &self.left_behind {
+            Some(_) => None,
+            None if !self.is_installed() => None,
+            None if self.has_no_uninstall() => {
+                Some("no uninstall: what it leaves was not looked at")
+            }
+            None => Some("uninstall failed: what it leaves was not looked at"),
+        }
+    }
+
+    /// What a reader must know of the view and of the findings.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let gaps = self.gaps.iter().map(|gap| format!("the view: {gap}"));
+        let mut notes: Vec<String> = gaps.collect();
+        let left_out: Vec<&str> = self.ignored.used().collect();
+        if !left_out.is_empty() {
+            notes.push(format!("left out of the findings: {}", left_out.join(", ")));
+        }
+        notes
     }
 
     /// What an operator must know, as pairs of a title and a value.
@@ -131,17 +204,6 @@ impl Report {
         }
         lines
     }
-
-    /// Says which step has changed a path last, in brackets.
-    fn maker(&self, path: &str) -> String {
-        let mut changes = self.changes.iter().rev();
-        let change = changes.find(|change| change.path == path);
-        change.map_or_else(String::new, |change| {
-            let Change { mode, pass, .. } = change;
-            let old = if *pass == Pass::Old { "old " } else { "" };
-            format!(" ({old}{mode} {})", by(change.step.as_deref()))
-        })
-    }
 }
 
 impl Call {
@@ -153,13 +215,35 @@ impl Call {
     }
 }
 
-fn line(finding: &Finding) -> String {
-    let Finding {
-        path, mode, kind, ..
-    } = finding;
-    let step = by(finding.step.as_deref());
-    let pass = finding.pass.name();
-    format!("{mode} {step}: {} {path} ({pass})", kind.mark())
+/// The lines of what a second pass has changed.
+fn changed(findings: &[Finding]) -> Vec<Found> {
+    let of_one_step =
+        |a: &Finding, b: &Finding| (a.pass, a.mode, &a.step) == (b.pass, b.mode, &b.step);
+    let steps = findings.chunk_by(of_one_step);
+    steps.flat_map(changed_by_one_step).collect()
+}
+
+fn changed_by_one_step(findings: &[Finding]) -> Vec<Found> {
+    let entries = findings.iter();
+    let entries = entries.map(|finding| {
+        let Finding { path, kind, .. } = finding;
+        (path.clone(), (*kind, finding.detail.as_str()))
+    });
+    let lines = fold(entries).into_iter().filter_map(|line| {
+        let finding = findings.get(line.entry)?;
+        let Finding { mode, detail, .. } = finding;
+        let step = by(finding.step.as_deref());
+        let (mark, path, pass) = (finding.kind.mark(), line.path, finding.pass.name());
+        let detail = match detail.is_empty() {
+            true => String::new(),
+            false => format!(", {detail}"),
+        };
+        Some(Found {
+            line: format!("{mode} {step}: {mark} {path} ({pass}{detail})"),
+            diff: finding.diff.clone().filter(|_| !line.is_folded),
+        })
+    });
+    lines.collect()
 }
 
 /// Names the step that did something.

@@ -1,11 +1,14 @@
 //! The report for people.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::time::Duration;
 
+use super::Report;
+use super::changes::Changed;
 use super::findings::{Check, by};
-use super::{Call, Change, Kind, Report};
-use crate::commands::rehearse::plan::Pass;
+use super::fold::thousands;
+use super::help::Help;
+use super::{Call, Kind};
 use crate::error::Error;
 use crate::output::pretty::seconds;
 use crate::output::{Palette, Printer};
@@ -16,146 +19,178 @@ pub(in crate::commands::rehearse) fn print(
     report: &Report,
     printer: &mut Printer,
 ) -> Result<(), Error> {
-    changes(report, printer)?;
-    calls(report, printer)?;
+    printer.bytes(text(report, printer.palette).as_bytes())
+}
+
+/// The text that is printed.
+pub(super) fn text(report: &Report, palette: Palette) -> String {
+    let mut text = Text {
+        palette,
+        text: String::new(),
+    };
+    text.changes(report);
+    text.calls(report);
     let checks = report.checks();
-    for check in checks.iter().filter(|check| !check.found.is_empty()) {
-        findings(check, printer)?;
+    for check in checks.iter().filter(|check| check.number > 0) {
+        text.findings(check);
     }
     if report.is_installed() {
-        for_the_operator(report, printer)?;
+        text.for_the_operator(report);
     }
-    for gap in &report.gaps {
-        note(printer, format_args!("the view: {}", escape(gap)))?;
+    text.notes(report);
+    text.summary(report, &checks);
+    text.text
+}
+
+/// The lines about a finding.
+pub(in crate::commands::rehearse) fn help_lines(
+    help: Help,
+    palette: Palette,
+) -> impl Iterator<Item = String> {
+    let note = palette.note;
+    help.iter()
+        .map(move |(label, help)| format!("{note}= {label}:{note:#} {help}"))
+}
+
+struct Text {
+    palette: Palette,
+    text: String,
+}
+
+impl Text {
+    fn line(&mut self, line: impl fmt::Display) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.text, "{line}");
     }
-    summary(report, &checks, printer)
-}
 
-fn title(printer: &mut Printer, title: &str) -> Result<(), Error> {
-    let strong = printer.palette.strong;
-    printer.line(format_args!("\n{strong}{title}{strong:#}"))
-}
+    fn title(&mut self, title: &str) {
+        let strong = self.palette.strong;
+        self.line(format_args!("\n{strong}{title}{strong:#}"));
+    }
 
-fn note(printer: &mut Printer, note: impl fmt::Display) -> Result<(), Error> {
-    let dim = printer.palette.dim;
-    printer.line(format_args!("{dim}  {note}{dim:#}"))
-}
-
-fn changes(report: &Report, printer: &mut Printer) -> Result<(), Error> {
-    let mut heading = None;
-    for change in report.of_life() {
-        if heading.is_none() {
-            title(printer, "Changes")?;
+    fn changes(&mut self, report: &Report) {
+        let steps = report.of_steps();
+        if !steps.is_empty() {
+            self.title("Changes");
         }
-        let of = (change.pass, change.mode, change.step.as_deref());
-        if heading != Some(of) {
-            heading = Some(of);
-            let old = if change.pass == Pass::Old { "old " } else { "" };
-            let step = by(change.step.as_deref());
-            let mode = change.mode;
-            printer.line(format_args!("  {old}{mode} {}", escape(step)))?;
-        }
-        printer.line(line(change, printer.palette))?;
-        for line in change.diff.iter().flat_map(|diff| diff.lines()) {
-            diff_line(line, printer)?;
-        }
-    }
-    Ok(())
-}
-
-fn line(change: &Change, palette: Palette) -> String {
-    let style = match change.kind {
-        Kind::Added => palette.good,
-        Kind::Changed => palette.note,
-        Kind::Removed => palette.bad,
-    };
-    let (mark, path, detail) = (change.kind.mark(), escape(&change.path), change.detail());
-    let dim = palette.dim;
-    match detail.is_empty() {
-        true => format!("    {style}{mark} {path}{style:#}"),
-        false => format!("    {style}{mark} {path}{style:#}  {dim}{detail}{dim:#}"),
-    }
-}
-
-fn diff_line(line: &str, printer: &mut Printer) -> Result<(), Error> {
-    let palette = printer.palette;
-    let style = match line.chars().next() {
-        Some('+') => palette.good,
-        Some('-') => palette.bad,
-        Some('@') => palette.note,
-        _ => palette.dim,
-    };
-    let line = line.replace('\t', "    ");
-    printer.line(format_args!("        {style}{}{style:#}", escape(&line)))
-}
-
-fn calls(report: &Report, printer: &mut Printer) -> Result<(), Error> {
-    if report.stand_ins.is_empty() {
-        return Ok(());
-    }
-    title(printer, "Calls of programs that are replaced")?;
-    for call in &report.stand_ins {
-        let Call { mode, pass, .. } = call;
-        let (command, step) = (call.command(), by(call.step.as_deref()));
-        let dim = printer.palette.dim;
-        printer.line(format_args!(
-            "  {}  {dim}{mode} {} ({}){dim:#}",
-            escape(&command),
-            escape(step),
-            pass.name()
-        ))?;
-    }
-    Ok(())
-}
-
-fn findings(check: &Check, printer: &mut Printer) -> Result<(), Error> {
-    let palette = printer.palette;
-    let (style, allowed) = match check.is_allowed {
-        true => (palette.warning, " (allowed)"),
-        false => (palette.bad, ""),
-    };
-    printer.line(format_args!("\n{style}{}{style:#}{allowed}", check.title))?;
-    for found in &check.found {
-        printer.line(format_args!("  {}", escape(found)))?;
-    }
-    Ok(())
-}
-
-fn for_the_operator(report: &Report, printer: &mut Printer) -> Result<(), Error> {
-    title(printer, "For the operator")?;
-    for (what, value) in report.for_the_operator() {
-        match value {
-            Some(value) => printer.line(format_args!("  {what}: {}", escape(&value)))?,
-            None => printer.line(format_args!("  {what}"))?,
+        for step in steps {
+            self.line(format_args!("  {}", escape(&step.by)));
+            for changed in &step.lines {
+                self.changed(changed);
+            }
         }
     }
-    Ok(())
-}
 
-fn summary(report: &Report, checks: &[Check], printer: &mut Printer) -> Result<(), Error> {
-    let palette = printer.palette;
-    let failed = report.stages.iter().filter(|stage| stage.has_failed());
-    let mut parts = Vec::new();
-    match failed.count() {
-        0 => parts.push("every stage succeeded".to_owned()),
-        1 => parts.push("1 stage failed".to_owned()),
-        number => parts.push(format!("{number} stages failed")),
+    fn changed(&mut self, changed: &Changed<'_>) {
+        let Palette {
+            good,
+            note,
+            bad,
+            dim,
+            ..
+        } = self.palette;
+        let kind = changed.change.kind;
+        let style = match kind {
+            Kind::Added => good,
+            Kind::Changed => note,
+            Kind::Removed => bad,
+        };
+        let (mark, path, detail) = (kind.mark(), escape(&changed.path), &changed.detail);
+        self.line(match detail.is_empty() {
+            true => format!("    {style}{mark} {path}{style:#}"),
+            false => format!("    {style}{mark} {path}{style:#}  {dim}{detail}{dim:#}"),
+        });
+        self.diff(changed.diff);
     }
-    for check in checks {
-        match (check.has_failed(), check.found.len()) {
-            (false, 0) => parts.push(check.name.to_owned()),
-            (false, _) => {}
-            (true, number) => parts.push(format!("{}: {number}", check.failed)),
+
+    fn diff(&mut self, diff: Option<&str>) {
+        let palette = self.palette;
+        for line in diff.unwrap_or_default().lines() {
+            let style = match line.chars().next() {
+                Some('+') => palette.good,
+                Some('-') => palette.bad,
+                Some('@') => palette.note,
+                _ => palette.dim,
+            };
+            let line = line.replace('\t', "    ");
+            self.line(format_args!("        {style}{}{style:#}", escape(&line)));
         }
     }
-    if report.has_no_uninstall() {
-        parts.push("no uninstall: what it leaves was not looked at".to_owned());
+
+    fn calls(&mut self, report: &Report) {
+        if !report.stand_ins.is_empty() {
+            self.title("Calls of programs that are replaced");
+        }
+        for call in &report.stand_ins {
+            let Call { mode, pass, .. } = call;
+            let (command, step) = (call.command(), by(call.step.as_deref()));
+            let dim = self.palette.dim;
+            self.line(format_args!(
+                "  {}  {dim}{mode} {} ({}){dim:#}",
+                escape(&command),
+                escape(step),
+                pass.name()
+            ));
+        }
     }
-    let (style, mark) = match report.ok {
-        true => (palette.good, '✓'),
-        false => (palette.bad, '✗'),
-    };
-    let time = Duration::try_from_secs_f64(report.seconds).unwrap_or_default();
-    let (parts, time) = (parts.join("; "), seconds(time));
-    printer.line(format_args!("\n{style}{mark} {parts}{style:#} in {time}"))
+
+    fn findings(&mut self, check: &Check) {
+        let (style, allowed) = match check.is_allowed {
+            true => (self.palette.warning, " (allowed)"),
+            false => (self.palette.bad, ""),
+        };
+        self.line(format_args!("\n{style}{}{style:#}{allowed}", check.title));
+        for found in &check.found {
+            self.line(format_args!("  {}", escape(&found.line)));
+            self.diff(found.diff.as_deref());
+        }
+        for line in help_lines(check.help, self.palette) {
+            self.line(format_args!("  {line}"));
+        }
+    }
+
+    fn for_the_operator(&mut self, report: &Report) {
+        self.title("For the operator");
+        for (what, value) in report.for_the_operator() {
+            match value {
+                Some(value) => self.line(format_args!("  {what}: {}", escape(&value))),
+                None => self.line(format_args!("  {what}")),
+            }
+        }
+    }
+
+    fn notes(&mut self, report: &Report) {
+        let notes = report.notes();
+        if !notes.is_empty() {
+            self.title("Notes");
+        }
+        for note in notes {
+            self.line(format_args!("  {}", escape(&note)));
+        }
+    }
+
+    fn summary(&mut self, report: &Report, checks: &[Check]) {
+        let failed = report.stages.iter().filter(|stage| stage.has_failed());
+        let mut parts = Vec::new();
+        match failed.count() {
+            0 => parts.push("every stage succeeded".to_owned()),
+            1 => parts.push("1 stage failed".to_owned()),
+            number => parts.push(format!("{number} stages failed")),
+        }
+        for check in checks {
+            match (check.has_failed(), check.number) {
+                (false, 0) => parts.push(check.name.to_owned()),
+                (false, _) => {}
+                (true, number) => parts.push(format!("{}: {}", check.failed, thousands(number))),
+            }
+        }
+        parts.extend(report.not_looked_at().map(str::to_owned));
+        let (style, mark) = match report.ok {
+            true => (self.palette.good, '✓'),
+            false => (self.palette.bad, '✗'),
+        };
+        let time = Duration::try_from_secs_f64(report.seconds).unwrap_or_default();
+        let (parts, time) = (parts.join("; "), seconds(time));
+        self.line(format_args!("\n{style}{mark} {parts}{style:#} in {time}"));
+    }
 }

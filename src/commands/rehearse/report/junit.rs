@@ -1,8 +1,10 @@
 //! The report for CI systems: a file in the form of JUnit.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
-use super::findings::how;
+use super::findings::{Check, how};
+use super::help::{self, Help};
 use super::{Report, Stage, StageOutcome, StepOutcome};
 use crate::commands::rehearse::plan::Pass;
 use crate::text::{escape, is_unshowable};
@@ -23,18 +25,14 @@ struct Failure {
 
 /// Makes the document.
 pub(in crate::commands::rehearse) fn document(report: &Report) -> String {
-    let mut cases: Vec<Case> = report.stages.iter().flat_map(of_stage).collect();
-    cases.extend(report.checks().into_iter().map(|check| Case {
-        class: "rehearse".to_owned(),
-        name: check.name.to_owned(),
-        seconds: 0.0,
-        is_skipped: false,
-        failure: check.has_failed().then(|| Failure {
-            message: check.title.to_owned(),
-            text: check.found.join("\n"),
-        }),
-    }));
+    let stages = report.stages.iter();
+    let mut cases: Vec<Case> = stages
+        .flat_map(|stage| of_stage(stage, report.has_network))
+        .collect();
+    cases.extend(report.checks().iter().map(of_check));
+    tell_apart(&mut cases);
     let failures = cases.iter().filter(|case| case.failure.is_some()).count();
+    let skipped = cases.iter().filter(|case| case.is_skipped).count();
     let name = attribute(&format!("rehearse {} {}", report.package, report.version));
     let (tests, seconds) = (cases.len(), report.seconds);
     let mut xml = String::new();
@@ -44,7 +42,7 @@ pub(in crate::commands::rehearse) fn document(report: &Report) -> String {
         xml,
         "<testsuites name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" time=\"{seconds:.3}\">\n\
          <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\" \
-         time=\"{seconds:.3}\">"
+         skipped=\"{skipped}\" time=\"{seconds:.3}\">"
     );
     for case in &cases {
         let (class, name) = (attribute(&case.class), attribute(&case.name));
@@ -68,15 +66,55 @@ pub(in crate::commands::rehearse) fn document(report: &Report) -> String {
     xml
 }
 
+fn of_check(check: &Check) -> Case {
+    let lines = check.found.iter().map(|found| found.line.as_str());
+    let lines: Vec<&str> = lines.collect();
+    Case {
+        class: "rehearse".to_owned(),
+        name: check.name.to_owned(),
+        seconds: 0.0,
+        is_skipped: false,
+        failure: check.has_failed().then(|| Failure {
+            message: check.title.to_owned(),
+            text: with_help(lines.join("\n"), check.help),
+        }),
+    }
+}
+
+fn with_help(mut text: String, help: Help) -> String {
+    for (label, help) in help {
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{label}: {help}");
+    }
+    text
+}
+
+/// Numbers the tests of one name: some systems show only the first of them.
+fn tell_apart(cases: &mut [Case]) {
+    let mut known: HashMap<(String, String), usize> = HashMap::new();
+    for case in cases {
+        let number = known
+            .entry((case.class.clone(), case.name.clone()))
+            .and_modify(|number| *number += 1)
+            .or_insert(1);
+        if *number > 1 {
+            case.name = format!("{} ({number})", case.name);
+        }
+    }
+}
+
 /// The steps of a stage. One that was cut off is no test; its second start is.
-fn of_stage(stage: &Stage) -> Vec<Case> {
+fn of_stage(stage: &Stage, has_network: bool) -> Vec<Case> {
     if stage.pass == Pass::Cut && !stage.has_failed() {
         return Vec::new();
     }
     let class = format!("{}.{}", stage.pass.name(), stage.mode);
     let failure = |message: String| Failure {
         message,
-        text: stage.output.clone(),
+        text: with_help(stage.output.clone(), help::of_stage(stage, has_network)),
     };
     let mut cases: Vec<Case> = stage
         .steps
