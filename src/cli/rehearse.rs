@@ -62,6 +62,20 @@ pub(super) struct Rehearse {
     #[arg(long, value_name = "OLD")]
     from: Option<PathBuf>,
 
+    /// Name of the package in the custom resource
+    ///
+    /// Without it, that is package_name, with - for _. It is a part of SKYHOOK_RESOURCE_ID
+    /// and SKYHOOK_DIR.
+    // Few need it, and the short help fits a screen.
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_parser = resource_name,
+        hide_short_help = true,
+        verbatim_doc_comment
+    )]
+    name: Option<String>,
+
     /// Interrupt to play: {"type":"reboot"}
     ///
     /// Its commands are recorded and not run. A reboot is played.
@@ -213,6 +227,7 @@ impl TryFrom<Rehearse> for Options {
             package: args.package,
             root: args.root,
             from: args.from,
+            name: args.name,
             interrupt: args.interrupt,
             configmaps: args.configmaps,
             metadata: args.metadata,
@@ -264,6 +279,16 @@ fn ignored(path: &str) -> Result<PathBuf, &'static str> {
     match path.is_absolute() && is_named && path.file_name().is_some() {
         true => Ok(path),
         false => Err("expected an absolute path, and not / itself"),
+    }
+}
+
+fn resource_name(name: &str) -> Result<String, &'static str> {
+    match rehearse::is_resource_name(name) {
+        true => Ok(name.to_owned()),
+        false => Err(
+            "expected a name of the custom resource: 2 to 43 of a-z, 0-9 and -, \
+                      with a letter at both ends",
+        ),
     }
 }
 

@@ -39,6 +39,7 @@ pub use channel::{Channel, STAGE};
 use ignored::Ignored;
 use life::Rehearsal;
 use live::Live;
+pub use package::is_resource_name;
 use package::{Package, absolute, expect_directory};
 use report::Report;
 
@@ -57,6 +58,8 @@ pub struct Options {
     pub root: PathBuf,
     /// The version before an upgrade.
     pub from: Option<PathBuf>,
+    /// The package's name in the custom resource.
+    pub name: Option<String>,
     /// The interrupt to play.
     pub interrupt: Option<InterruptData>,
     /// The files of the package's ConfigMap.
@@ -142,9 +145,10 @@ pub fn run(options: &Options, signals: &Signals, printer: &mut Printer) -> Resul
         return Err(Error::Usage("--shell: expected a terminal".to_owned()));
     }
     let generation = if options.from.is_some() { 2 } else { 1 };
-    let package = Package::load(&options.package, generation)?;
+    let name = options.name.as_deref();
+    let package = Package::load(&options.package, generation, name)?;
     let old = match &options.from {
-        Some(from) => Some(Package::load(from, 1)?),
+        Some(from) => Some(Package::load(from, 1, name)?),
         None => None,
     };
     if let Some(old) = &old {
@@ -175,6 +179,13 @@ pub fn run(options: &Options, signals: &Signals, printer: &mut Printer) -> Resul
     });
     let warnings = linted.findings.iter();
     let warnings = warnings.map(|located| validate::finding(&linted, located));
+    let interrupt = match options.interrupt {
+        Some(_) => None,
+        None => package.note_on_interrupt(),
+    };
+    let gaps = [gap, package.note_on_name(), interrupt]
+        .into_iter()
+        .flatten();
     let mut rehearsal = Rehearsal {
         options,
         root: &root,
@@ -189,7 +200,7 @@ pub fn run(options: &Options, signals: &Signals, printer: &mut Printer) -> Resul
             version: config.package_version.clone(),
             from: old.as_ref().map(|old| old.config.package_version.clone()),
             allowed: options.allow,
-            gaps: gap.into_iter().collect(),
+            gaps: gaps.collect(),
             ignored: Ignored::new(&options.ignored),
             warnings: warnings.collect(),
             has_network: options.network,

@@ -304,9 +304,52 @@ fn a_package_that_cannot_be_used_is_refused_before_there_is_a_view() {
     assert_eq!(stdout(&output), "");
     assert_says(&stderr(&output), &["copy/config.json: ", "package_name"]);
 
-    let node = Node::one_step().set("package_name", json!("a_b"));
+    let node = Node::one_step().set("package_version", json!("1_2"));
     let line = agent_line(&rehearse(&[], &node.path("copy")).output().unwrap(), 1);
-    assert_says(&line, &["package_name: expected no _"]);
+    assert_says(&line, &["package_version: expected "]);
+}
+
+#[test]
+fn the_package_has_the_name_that_the_custom_resource_gives_it() {
+    or_skip!(can_have_a_view());
+    let node = applying("#!/bin/sh\necho \"$SKYHOOK_RESOURCE_ID $SKYHOOK_DIR\"\nexit 1\n")
+        .set("package_name", json!("a_b"));
+    for (arguments, name, note) in [
+        (
+            &[][..],
+            "a-b",
+            Some(
+                "the package has the name a-b in the custom resource, as a name has no _ there: \
+                 --name gives another",
+            ),
+        ),
+        (&["--name", "other"], "other", None),
+    ] {
+        let (document, _) = document(arguments, &node.path("copy"));
+        let ids = format!("rehearse-0-1_{name}_1.2.3 /var/lib/skyhook/rehearse/{name}-1.2.3-0-1\n");
+        assert_says(&output_of(&document), &[&ids]);
+        assert_eq!(document["package"], "a_b");
+        let gaps = document["gaps"].as_array().unwrap();
+        let noted = gaps.iter().any(|gap| Some(gap.as_str().unwrap()) == note);
+        assert_eq!(noted, note.is_some(), "{gaps:?}");
+    }
+}
+
+#[test]
+fn steps_after_an_interrupt_without_one_are_noted() {
+    or_skip!(can_have_a_view());
+    let note = "post-interrupt runs here without an interrupt, and on a node only after one";
+    let said = |document: &Value| document["gaps"].to_string().contains(note);
+    let (document_of, _) = document(&["--no-cut"], &package("good"));
+    let outcomes = outcomes(&document_of);
+    let runs = |outcomes: &[String]| {
+        let mut outcomes = outcomes.iter();
+        outcomes.any(|outcome| outcome.starts_with("first/post-interrupt"))
+    };
+    assert_eq!(said(&document_of), runs(&outcomes));
+    let interrupt = r#"{"type":"reboot"}"#;
+    let (document_of, _) = document(&["--no-cut", "--interrupt", interrupt], &package("good"));
+    assert!(!said(&document_of));
 }
 
 #[test]
@@ -353,6 +396,10 @@ fn wrong_usage_ends_with_2_before_anything_runs() {
             "expected a program that is replaced: systemctl",
         ),
         (&["--allow", "everything", good], "leftovers"),
+        (
+            &["--name", "a_b", good],
+            "expected a name of the custom resource: 2 to 43",
+        ),
         (&["--timeout", "soon", good], "90s, 5m"),
         (&["--shell", good], "--shell: expected a terminal"),
         (

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::Options;
 use crate::error::Error;
 use crate::host::{Copied, Copying, Root, copy_tree};
-use crate::package::{self, Config, Severity};
+use crate::package::{self, Config, Mode, Severity};
 use crate::system::cancel::Cancellation;
 
 /// The name of the custom resource of a rehearsal.
@@ -25,6 +25,8 @@ pub(super) const LOG_DIR: &str = "/var/log/skyhook/rehearse";
 #[derive(Clone, Debug)]
 pub(super) struct Package {
     dir: PathBuf,
+    /// Its name in the custom resource.
+    name: String,
     pub(super) config: Config,
     /// `SKYHOOK_RESOURCE_ID`.
     pub(super) resource_id: String,
@@ -33,8 +35,9 @@ pub(super) struct Package {
 }
 
 impl Package {
-    /// Reads the package at `path`, for the custom resource of this generation.
-    pub(super) fn load(path: &Path, generation: u32) -> Result<Package, Error> {
+    /// Reads the package at `path`, for the custom resource of this generation, which has it
+    /// under this name if there is one.
+    pub(super) fn load(path: &Path, generation: u32, name: Option<&str>) -> Result<Package, Error> {
         let dir = directory(path)?;
         let root = Root::open(Path::new("/"))?;
         let file = dir.join("config.json");
@@ -47,23 +50,47 @@ impl Package {
                 file,
             });
         };
-        let (name, version) = (&config.package_name, &config.package_version);
-        for (field, value) in [("package_name", name), ("package_version", version)] {
-            if value.contains('_') {
-                return Err(Error::Package {
-                    problems: vec![format!(
-                        "{field}: expected no _, which separates the parts of SKYHOOK_RESOURCE_ID, \
-                         got {value}"
-                    )],
-                    file,
-                });
-            }
+        let version = &config.package_version;
+        if version.contains('_') {
+            return Err(Error::Package {
+                problems: vec![format!(
+                    "package_version: expected no _, which separates the parts of \
+                     SKYHOOK_RESOURCE_ID, got {version}"
+                )],
+                file,
+            });
         }
+        let name = name.map_or_else(|| usual_name(&config), str::to_owned);
         Ok(Package {
             resource_id: format!("{RESOURCE}-0-{generation}_{name}_{version}"),
             copy_dir: format!("{STATE_DIR}/{name}-{version}-0-{generation}"),
             dir,
+            name,
             config,
+        })
+    }
+
+    /// Says if the custom resource may have the package under another name.
+    pub(super) fn note_on_name(&self) -> Option<String> {
+        let (name, own) = (&self.name, &self.config.package_name);
+        let how = match () {
+            () if !is_resource_name(name) => "which no custom resource allows",
+            () if *name == usual_name(&self.config) && name != own => "as a name has no _ there",
+            () => return None,
+        };
+        Some(format!(
+            "the package has the name {name} in the custom resource, {how}: --name gives another"
+        ))
+    }
+
+    /// Says if there are steps that a node has no use for without an interrupt.
+    pub(super) fn note_on_interrupt(&self) -> Option<String> {
+        let modes = [Mode::PostInterrupt, Mode::PostInterruptCheck];
+        let mut steps = modes.iter().filter_map(|mode| self.config.modes.get(mode));
+        steps.any(|steps| !steps.is_empty()).then(|| {
+            "post-interrupt runs here without an interrupt, and on a node only after one: \
+             --interrupt plays it"
+                .to_owned()
         })
     }
 
@@ -132,6 +159,20 @@ impl Package {
     }
 }
 
+/// The name in the custom resource that a package has if the person gives none.
+fn usual_name(config: &Config) -> String {
+    config.package_name.replace('_', "-")
+}
+
+/// Tells if the operator's custom resource can have a package of this name.
+pub fn is_resource_name(name: &str) -> bool {
+    let is_inner = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    match name.as_bytes() {
+        [b'a'..=b'z', inner @ .., b'a'..=b'z'] => inner.len() <= 41 && inner.iter().all(is_inner),
+        _ => false,
+    }
+}
+
 fn copy_file(from: &Path, to: impl FnOnce() -> io::Result<File>) -> io::Result<()> {
     let metadata = fs::metadata(from)?;
     // A fifo would be waited for.
@@ -189,4 +230,23 @@ pub(super) fn is_agents(path: &Path) -> bool {
         .map(Path::new)
         .iter()
         .any(|own| path.starts_with(own) || own.starts_with(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_resource_name;
+
+    #[test]
+    fn a_name_of_the_resource_has_letters_at_its_ends() {
+        let longest = format!("a{}z", "-".repeat(41));
+        for name in ["ab", "nvidia-tuned", "a2b", "a--b", &longest] {
+            assert!(is_resource_name(name), "{name}");
+        }
+        let longer = format!("{longest}z");
+        for name in [
+            "", "a", "a_b", "tuned2", "2tuned", "Tuned", "a.b", "a-", &longer,
+        ] {
+            assert!(!is_resource_name(name), "{name}");
+        }
+    }
 }
