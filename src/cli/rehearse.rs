@@ -37,8 +37,9 @@ Examples:
 The life of a package: apply or, with --from, the old version and an upgrade;
 config; the interrupt; post-interrupt. Then all of it again, which should change
 nothing, and once more with OVERLAY_ALWAYS_RUN_STEP=true. Then uninstall, which
-should leave nothing. Then, in a new view, each stage is cut off in the middle and
-started anew, which should succeed. Modes without steps are left out.
+should leave nothing. Then, in a new view, each stage that changes files is cut off
+after half of its changes and started anew, which should succeed. Modes without
+steps are left out.
 
 The view is made of overlayfs in namespaces of its own. The root below it is not
 written to. /run and /tmp are empty, /sys and /proc/sys cannot be written to, and

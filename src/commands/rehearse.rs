@@ -3,7 +3,8 @@
 //!
 //! Each stage is the agent itself, started in the view with the environment of the
 //! operator's containers: `stage` starts and follows it, `channel` is how it tells of its
-//! steps. `life` has the order of things, `recorder` writes down, `report` shows.
+//! steps. `life` has the order of things, `cut` the life in which stages are cut off,
+//! `recorder` writes down, `report` shows.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, IsTerminal};
@@ -22,6 +23,7 @@ use crate::system::signals::Signals;
 use crate::view::{self, StandIn};
 
 mod channel;
+mod cut;
 mod diff;
 mod ignored;
 mod life;
@@ -206,6 +208,7 @@ pub fn run(options: &Options, signals: &Signals, printer: &mut Printer) -> Resul
             has_network: options.network,
             ..Report::default()
         },
+        counts: cut::Counts::default(),
         heading,
         has_shown_shell: false,
     };

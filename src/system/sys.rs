@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 pub mod namespaces;
+pub mod seccomp;
 
 use std::ffi::CStr;
 use std::fs;

@@ -93,8 +93,8 @@ fn an_interrupt_is_recorded_and_its_reboot_is_played() {
             "first/interrupt succeeded",
             "again/interrupt succeeded",
             "forced/interrupt succeeded",
-            "cut/interrupt rebooted",
-            "cut/interrupt succeeded",
+            "anew/interrupt rebooted",
+            "anew/interrupt succeeded",
         ]
     );
     let reboots: Vec<&Value> = document["stand_ins"]

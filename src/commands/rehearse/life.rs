@@ -2,15 +2,16 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Options;
+use super::cut::Counts;
 use super::diff::Differ;
 use super::live::Live;
 use super::package::{LOG_DIR, Package, STATE_DIR};
-use super::plan::{self, Pass, Stage as Planned};
+use super::plan::{self, Pass, Stage as Planned, Version};
 use super::recorder::Recorder;
-use super::report::{self, NotRestartable, Report, Stage, StageOutcome, StepOutcome};
+use super::report::{self, Report, Stage, StageOutcome};
 use super::stage::{self, Cut, Ended, Run, Why};
 use crate::error::Error;
 use crate::host::Root;
@@ -55,6 +56,7 @@ pub(super) struct Rehearsal<'a> {
     pub(super) cancellation: &'a Cancellation,
     pub(super) live: Live<'a>,
     pub(super) report: Report,
+    pub(super) counts: Counts,
     /// What is shown first, if there can be a view.
     pub(super) heading: String,
     pub(super) has_shown_shell: bool,
@@ -62,7 +64,7 @@ pub(super) struct Rehearsal<'a> {
 
 /// How a list of stages went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Went {
+pub(super) enum Went {
     Well,
     Wrong,
 }
@@ -117,55 +119,7 @@ impl Rehearsal<'_> {
         Ok(())
     }
 
-    /// The life in which each stage is cut off in the middle of its longest step, and
-    /// started anew.
-    fn live_cut(&mut self, life: &plan::Life) -> Result<(), Error> {
-        let mut view = self.view(None)?;
-        for planned in life.first.iter().chain(&life.uninstall) {
-            let cut = self.place_to_cut(*planned);
-            let planned = |pass| Planned { pass, ..*planned };
-            let name = planned(Pass::Cut);
-            let Some((cut, step)) = cut else {
-                if self.stage(name, &mut view, None, &mut None)? == Went::Wrong {
-                    return Ok(());
-                }
-                continue;
-            };
-            if self.stage(name, &mut view, Some(cut), &mut None)? == Went::Wrong {
-                return Ok(());
-            }
-            let was_cut = self.report.stages.last().is_some_and(|stage| {
-                let mut steps = stage.steps.iter();
-                steps.any(|step| step.outcome == StepOutcome::Cut)
-            });
-            if self.stage(planned(Pass::Anew), &mut view, None, &mut None)? == Went::Wrong {
-                // A step that had ended before is not to blame.
-                if was_cut {
-                    let mode = name.mode;
-                    self.report
-                        .not_restartable
-                        .push(NotRestartable { mode, step });
-                }
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    /// The middle of the step that took longest in the first life, and that step's path.
-    fn place_to_cut(&self, planned: Planned) -> Option<(Cut, String)> {
-        let mut stages = self.report.stages.iter();
-        let stage =
-            stages.find(|stage| (stage.pass, stage.mode) == (planned.pass, planned.mode))?;
-        let (number, step) = stage.longest_step()?;
-        let cut = Cut {
-            step: number,
-            after: Duration::try_from_secs_f64(step.seconds / 2.0).ok()?,
-        };
-        Some((cut, step.path.clone()))
-    }
-
-    fn view(&self, keep: Option<&Path>) -> Result<View, Error> {
+    pub(super) fn view(&self, keep: Option<&Path>) -> Result<View, Error> {
         let mut view = View::make(&view::Options {
             root: self.root,
             keep,
@@ -197,7 +151,7 @@ impl Rehearsal<'_> {
     }
 
     /// Runs a stage. An interrupt that asks for a reboot is started again after it.
-    fn stage(
+    pub(super) fn stage(
         &mut self,
         planned: Planned,
         view: &mut View,
@@ -238,12 +192,13 @@ impl Rehearsal<'_> {
         let mut recorder = Recorder::new(planned, &mut self.report, &mut self.live, differ);
         let ended = stage::run(&run, view, self.cancellation, &mut recorder)?;
         recorder.finish(view)?;
+        self.count(planned, &ended);
         Ok(self.judge(planned, ended, view))
     }
 
     fn what_to_run(&self, planned: Planned, cut: Option<Cut>) -> Run {
         let Planned { pass, mode, .. } = planned;
-        let package = self.package_of(pass);
+        let package = self.package_of(planned.version);
         let mut arguments = vec![
             mode.name().to_owned(),
             ROOT_MOUNT.to_owned(),
@@ -259,6 +214,7 @@ impl Rehearsal<'_> {
             arguments,
             environment,
             limit: self.options.timeout,
+            is_counted: self.options.cut && plan::is_cut_later(pass),
             cut,
             is_interrupt,
         }
@@ -280,14 +236,14 @@ impl Rehearsal<'_> {
             environment.push(("OVERLAY_ALWAYS_RUN_STEP".to_owned(), "true".to_owned()));
         }
         environment.extend(OF_THE_OPERATOR.iter().map(pair));
-        let resource_id = self.package_of(pass).resource_id.clone();
+        let resource_id = self.package_of(planned.version).resource_id.clone();
         environment.push(("SKYHOOK_RESOURCE_ID".to_owned(), resource_id));
         environment
     }
 
-    fn package_of(&self, pass: Pass) -> &Package {
-        match (pass, self.old) {
-            (Pass::Old, Some(old)) => old,
+    fn package_of(&self, version: Version) -> &Package {
+        match (version, self.old) {
+            (Version::Old, Some(old)) => old,
             _ => self.package,
         }
     }
@@ -333,13 +289,13 @@ impl Rehearsal<'_> {
             .iter()
             .rev()
             .find(|step| step.outcome.is_failure());
-        stage.log = failed.and_then(|step| self.newest_log(planned.pass, &step.path, view));
+        stage.log = failed.and_then(|step| self.newest_log(planned.version, &step.path, view));
         stage
     }
 
     /// The log of the last run of a step, in the view.
-    fn newest_log(&self, pass: Pass, step: &str, view: &View) -> Option<String> {
-        let config = &self.package_of(pass).config;
+    fn newest_log(&self, version: Version, step: &str, view: &View) -> Option<String> {
+        let config = &self.package_of(version).config;
         let (name, version) = (&config.package_name, &config.package_version);
         let path = log_name::dir(LOG_DIR.as_ref(), name, version).join(step);
         let (dir, step) = (path.parent()?, path.file_name()?);
@@ -378,7 +334,7 @@ impl Rehearsal<'_> {
         self.has_shown_shell = true;
         self.live
             .note("a shell in the view; the rehearsal goes on when it ends")?;
-        let copy_dir = self.package_of(planned.pass).copy_dir.clone();
+        let copy_dir = self.package_of(planned.version).copy_dir.clone();
         let mut environment = self.environment(planned);
         environment.push(("STEP_ROOT".to_owned(), format!("{copy_dir}/skyhook_dir")));
         environment.push(("SKYHOOK_DIR".to_owned(), copy_dir));

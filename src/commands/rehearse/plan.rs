@@ -20,7 +20,7 @@ pub(super) enum Pass {
     Uninstall,
     /// A stage that is cut off in the middle. In a life of its own.
     Cut,
-    /// The stage after it was cut off.
+    /// The stage after it was cut off; in the same life also a stage that is not.
     Anew,
 }
 
@@ -40,10 +40,20 @@ impl Pass {
     }
 }
 
+/// A version of the package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    /// The one before an upgrade.
+    Old,
+    /// The one that is rehearsed.
+    New,
+}
+
 /// A run of the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stage {
     pub(super) pass: Pass,
+    pub(super) version: Version,
     pub(super) mode: Mode,
     /// Tells if there are steps to run, or an interrupt. A stage without them is not shown
     /// unless it fails: it keeps the history of versions, and lays the package's files.
@@ -85,12 +95,18 @@ pub(super) fn plan(package: &Config, old: Option<&Config>, has_interrupt: bool) 
     }
 }
 
+/// Tells if the stages of a pass are lived once more, and cut off then.
+pub(super) fn is_cut_later(pass: Pass) -> bool {
+    matches!(pass, Pass::Old | Pass::First | Pass::Uninstall)
+}
+
 /// What follows apply or upgrade.
 fn rest(package: &Config, pass: Pass, has_interrupt: bool) -> Vec<Stage> {
     let mut stages = some(package, pass, Mode::Config);
     if has_interrupt {
         stages.push(Stage {
             pass,
+            version: Version::New,
             mode: Mode::Interrupt,
             has_steps: true,
         });
@@ -101,8 +117,13 @@ fn rest(package: &Config, pass: Pass, has_interrupt: bool) -> Vec<Stage> {
 
 /// A mode and its check, which the operator always runs both.
 fn pair(package: &Config, pass: Pass, mode: Mode) -> Vec<Stage> {
+    let version = match pass {
+        Pass::Old => Version::Old,
+        _ => Version::New,
+    };
     let stage = |mode| Stage {
         pass,
+        version,
         mode,
         has_steps: package
             .modes

@@ -43,6 +43,9 @@ pub(super) struct Report {
     /// What apply changed after an upgrade, which should have done it.
     pub(super) forgotten_by_upgrade: Vec<Finding>,
     pub(super) not_restartable: Vec<NotRestartable>,
+    /// The stages that were not cut off, since one before them failed. In order.
+    #[serde(serialize_with = "mode_names")]
+    pub(super) not_cut: Vec<Mode>,
     /// What differs from the root after uninstall; `null` if that was not looked at.
     pub(super) left_behind: Option<Vec<LeftBehind>>,
     /// The paths that have left something out of the findings, and what else would.
@@ -227,12 +230,21 @@ impl Stage {
         matches!(self.outcome, StageOutcome::Failed | StageOutcome::OutOfTime)
     }
 
+    /// The steps that have no flag from before.
+    pub(super) fn steps_that_ran(&self) -> impl Iterator<Item = &Step> {
+        let steps = self.steps.iter();
+        steps.filter(|step| step.outcome != StepOutcome::Skipped)
+    }
+
+    /// Tells if one of its steps was cut off.
+    pub(super) fn has_cut_step(&self) -> bool {
+        let mut steps = self.steps.iter();
+        steps.any(|step| step.outcome == StepOutcome::Cut)
+    }
+
     /// Finds the step that took longest, and its place among those that ran.
     pub(super) fn longest_step(&self) -> Option<(usize, &Step)> {
-        let ran = self
-            .steps
-            .iter()
-            .filter(|step| step.outcome != StepOutcome::Skipped);
+        let ran = self.steps_that_ran();
         ran.enumerate()
             .max_by(|(_, a), (_, b)| a.seconds.total_cmp(&b.seconds))
     }
@@ -331,6 +343,10 @@ impl Serialize for LeftBehind {
 
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+fn mode_names<S: Serializer>(modes: &[Mode], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(modes.iter().map(|mode| mode.name()))
 }
 
 fn mode_name<S: Serializer>(mode: &Mode, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,6 +1,7 @@
 //! One run of the agent in the view: it is started, followed, and ended if need be.
 
 use std::io;
+use std::mem;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
@@ -15,9 +16,14 @@ use super::processes::Namespace;
 use super::report::{Step, StepOutcome};
 use crate::error::Error;
 use crate::system::cancel::Cancellation;
+use crate::system::sys::seccomp::{self, Arrival, Reports};
 use crate::view::View;
+use last_said::LastSaid;
+use notices::Notices;
 use streams::{Received, Stream, Streams};
 
+mod last_said;
+mod notices;
 mod streams;
 
 /// The time from SIGTERM to SIGKILL, as when a pod is ended.
@@ -32,9 +38,6 @@ const TICK: Duration = Duration::from_millis(100);
 /// The same while a reboot can be asked for, which is seen by looking.
 const SHORT_TICK: Duration = Duration::from_millis(10);
 
-/// The most bytes of output that are kept for a person to read.
-const MOST_SAID: usize = 16 * 1024;
-
 /// What to run.
 #[derive(Clone, Debug)]
 pub(super) struct Run {
@@ -43,18 +46,28 @@ pub(super) struct Run {
     pub(super) environment: Vec<(String, String)>,
     /// The time that it may take.
     pub(super) limit: Duration,
+    /// Tells if the changes of its steps are counted.
+    pub(super) is_counted: bool,
     pub(super) cut: Option<Cut>,
     /// Tells if it is an interrupt, which can ask for a reboot.
     pub(super) is_interrupt: bool,
 }
 
 /// When to cut the stage off.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cut {
     /// The step, counted from 0 among those that start.
     pub(super) step: usize,
-    /// The time from the start of that step.
-    pub(super) after: Duration,
+    pub(super) after: After,
+}
+
+/// How far a step comes before it is cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// This number of changes of files.
+    Changes(u64),
+    /// This time from its start.
+    Time(Duration),
 }
 
 /// What came of it.
@@ -64,6 +77,10 @@ pub(super) struct Ended {
     pub(super) why: Why,
     pub(super) time: Duration,
     pub(super) steps: Vec<Step>,
+    /// The number of changes of each step that started, if they are counted.
+    pub(super) changes: Vec<u64>,
+    /// Why they could not be counted.
+    pub(super) uncounted: Option<io::Error>,
     /// The last of what was said: by the last step, or by the agent if there was none.
     pub(super) said: Vec<u8>,
 }
@@ -114,15 +131,16 @@ pub(super) fn run(
     for (stream, bytes) in running.streams.rest()? {
         running.take(stream, &bytes, follower)?;
     }
-    running.finish_lines();
     // The agent may have been killed in the middle of it.
     running.end_step(StepOutcome::Failed, None);
     Ok(Ended {
         status,
         why: running.ending.map_or(Why::ByItself, |(why, _)| why),
         time: running.since.elapsed(),
-        steps: std::mem::take(&mut running.steps),
-        said: std::mem::take(&mut running.said),
+        steps: mem::take(&mut running.steps),
+        changes: mem::take(&mut running.changes),
+        uncounted: running.uncounted.take(),
+        said: running.said.take(),
     })
 }
 
@@ -131,8 +149,11 @@ struct Running {
     child: Child,
     namespace: Namespace,
     streams: Streams,
+    notices: Notices,
     since: Instant,
     steps: Vec<Step>,
+    changes: Vec<u64>,
+    uncounted: Option<io::Error>,
     /// The start of the step that runs.
     step_since: Option<Instant>,
     /// How many have started.
@@ -140,9 +161,15 @@ struct Running {
     cut_at: Option<Instant>,
     /// Why it is ended, and when it is killed.
     ending: Option<(Why, Instant)>,
-    said: Vec<u8>,
-    /// The line of each stream that has not ended: stdout's and stderr's.
-    unfinished: [Vec<u8>; 2],
+    said: LastSaid,
+}
+
+/// What the kernel is to report of a stage.
+fn reports(run: &Run) -> Option<Reports> {
+    match run.cut.map(|cut| cut.after) {
+        Some(After::Changes(_)) => Some(Reports::ChangesAndExits),
+        _ => run.is_counted.then_some(Reports::Changes),
+    }
 }
 
 impl Running {
@@ -160,10 +187,19 @@ impl Running {
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        let arrival = reports(run)
+            .map(|reports| seccomp::report_before_exec(command.as_std(), reports))
+            .transpose()
+            .map_err(|error| Error::io("make", "a socket", error))?;
         let since = Instant::now();
         let mut child = command.spawn()?;
         // The command has the other end of the channel, whose end is the stage's.
         drop(command);
+        let (listener, uncounted) = match arrival.map(Arrival::listener) {
+            Some(Ok(listener)) => (Some(listener), None),
+            Some(Err(error)) => (None, Some(error)),
+            None => (None, None),
+        };
         let namespace = Namespace::of(child.id());
         let namespace = namespace.inspect_err(|_| {
             let _ = child.kill();
@@ -171,16 +207,18 @@ impl Running {
         })?;
         Ok(Running {
             streams: Streams::of(&mut child, ours),
+            notices: Notices::of(listener, child.id()),
             child,
             namespace,
             since,
             steps: Vec::new(),
+            changes: Vec::new(),
+            uncounted,
             step_since: None,
             started: 0,
             cut_at: None,
             ending: None,
-            said: Vec::new(),
-            unfinished: Default::default(),
+            said: LastSaid::default(),
         })
     }
 
@@ -211,7 +249,14 @@ impl Running {
             let deadlines = [self.cut_at, self.ending.map(|(_, kill_at)| kill_at)];
             let next = deadlines.into_iter().flatten().min();
             let wait = next.map_or(tick, |next| next.saturating_duration_since(now).min(tick));
-            self.streams.wait(wait, cancellation)?;
+            self.streams
+                .wait(wait, self.notices.as_fd(), cancellation)?;
+            if self.notices.answer()? {
+                if self.ending.is_none() {
+                    self.end(Why::Cut);
+                }
+                self.notices.let_go()?;
+            }
             self.take_said(follower)?;
             match self.streams.events()? {
                 Received::Events(events) => {
@@ -246,10 +291,15 @@ impl Running {
             _ if now >= self.since + run.limit => Why::OutOfTime,
             _ => return Ok(()),
         };
-        self.cut_at = None;
-        self.ending = Some((why, now + GRACE));
-        self.namespace.signal(Signal::SIGTERM);
+        self.end(why);
         Ok(())
+    }
+
+    /// Tells all to end, as when a pod is ended.
+    fn end(&mut self, why: Why) {
+        self.cut_at = None;
+        self.ending = Some((why, Instant::now() + GRACE));
+        self.namespace.signal(Signal::SIGTERM);
     }
 
     fn signal(&self, signal: Signal) {
@@ -264,7 +314,14 @@ impl Running {
         self.namespace.signal(Signal::SIGTERM);
         let until = Instant::now() + Duration::from_millis(500);
         while Instant::now() < until && !self.has_ended().unwrap_or(true) {
-            std::thread::sleep(Duration::from_millis(10));
+            // The agent may wait for an answer.
+            if self
+                .notices
+                .wait_and_answer(Duration::from_millis(10))
+                .is_err()
+            {
+                return;
+            }
         }
     }
 
@@ -308,34 +365,9 @@ impl Running {
     ) -> Result<(), Error> {
         // Before the first step, stdout has the banner.
         if stream == Stream::Stderr || !self.steps.is_empty() {
-            // Programs write a line of stderr in pieces.
-            let [out, err] = &mut self.unfinished;
-            let unfinished = match stream {
-                Stream::Stdout => out,
-                Stream::Stderr => err,
-            };
-            unfinished.extend_from_slice(bytes);
-            let ended = unfinished.iter().rposition(|byte| *byte == b'\n');
-            if let Some(end) = ended {
-                self.said.extend(unfinished.drain(..=end));
-            } else if unfinished.len() > MOST_SAID {
-                self.said.append(unfinished);
-            }
-        }
-        if self.said.len() > 2 * MOST_SAID {
-            self.said.drain(..self.said.len() - MOST_SAID);
+            self.said.add(stream, bytes);
         }
         follower.said(bytes)
-    }
-
-    /// Takes the lines that nothing ends any more.
-    fn finish_lines(&mut self) {
-        for unfinished in &mut self.unfinished {
-            if !unfinished.is_empty() {
-                self.said.append(unfinished);
-                self.said.push(b'\n');
-            }
-        }
     }
 
     /// Keeps what happened.
@@ -349,8 +381,7 @@ impl Running {
         match event.event {
             What::Skips => self.steps.push(step(&event.step, StepOutcome::Skipped)),
             What::Begins => {
-                self.said.clear();
-                self.unfinished = Default::default();
+                self.said = LastSaid::default();
                 self.started += 1;
                 // Unless it says otherwise.
                 self.steps.push(step(&event.step, StepOutcome::Failed));
@@ -368,6 +399,7 @@ impl Running {
         let Some(since) = self.step_since.take() else {
             return;
         };
+        self.changes.push(self.notices.end());
         let outcome = match self.ending {
             _ if outcome == StepOutcome::Succeeded => outcome,
             Some((Why::Cut, _)) => StepOutcome::Cut,
@@ -386,10 +418,16 @@ impl Running {
         if event.event == What::Begins {
             let now = Instant::now();
             self.step_since = Some(now);
-            self.cut_at = run
+            let cut = run
                 .cut
-                .filter(|cut| self.ending.is_none() && cut.step + 1 == self.started)
-                .map(|cut| now + cut.after);
+                .filter(|cut| self.ending.is_none() && cut.step + 1 == self.started);
+            let (cut_at, cut_after) = match cut.map(|cut| cut.after) {
+                Some(After::Time(time)) => (Some(now + time), None),
+                Some(After::Changes(changes)) => (None, Some(changes)),
+                None => (None, None),
+            };
+            self.cut_at = cut_at;
+            self.notices.begin(cut_after);
         }
         self.streams.answer();
     }

@@ -9,6 +9,9 @@ use super::{Stage, Step, StepOutcome};
 use crate::commands::rehearse::plan::Pass;
 use crate::commands::run_step::words;
 
+/// The check of steps that are cut off.
+pub(super) const CAN_BE_STARTED_ANEW: &str = "each step that was cut off can be started anew";
+
 /// Something that a package must fulfil, and what was found against it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Check {
@@ -91,7 +94,7 @@ impl Report {
                 diff: None,
             });
             checks.push(Check {
-                name: "each step that was cut off can be started anew",
+                name: CAN_BE_STARTED_ANEW,
                 failed: "not restartable",
                 title: "Not restartable: fails after it was cut off",
                 help: help::NOT_RESTARTABLE,
@@ -137,6 +140,21 @@ impl Report {
         lines.collect()
     }
 
+    /// How many steps can be started anew after they were cut off, if none failed then.
+    pub(super) fn cut_off(&self) -> Option<String> {
+        let mut passes = self.stages.iter().map(|stage| stage.pass);
+        let is_tried = passes.any(|pass| matches!(pass, Pass::Cut | Pass::Anew));
+        if !is_tried || !self.not_restartable.is_empty() {
+            return None;
+        }
+        let cut = self.stages.iter().filter(|stage| stage.has_cut_step());
+        Some(match cut.count() {
+            0 => "no step was cut off".to_owned(),
+            1 => "the one step that was cut off can be started anew".to_owned(),
+            number => format!("each of {number} steps that were cut off can be started anew"),
+        })
+    }
+
     /// Tells if the package was installed or upgraded.
     pub(super) fn is_installed(&self) -> bool {
         let failed =
@@ -169,6 +187,13 @@ impl Report {
         let left_out: Vec<&str> = self.ignored.used().collect();
         if !left_out.is_empty() {
             notes.push(format!("left out of the findings: {}", left_out.join(", ")));
+        }
+        let not_cut: Vec<&str> = self.not_cut.iter().map(|mode| mode.name()).collect();
+        if !not_cut.is_empty() {
+            let not_cut = not_cut.join(", ");
+            notes.push(format!(
+                "not cut off, since a stage before failed: {not_cut}"
+            ));
         }
         notes
     }

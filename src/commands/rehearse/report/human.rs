@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Report;
 use super::changes::Changed;
-use super::findings::{Check, by};
+use super::findings::{CAN_BE_STARTED_ANEW, Check, by};
 use super::fold::thousands;
 use super::help::Help;
 use super::{Call, Kind};
@@ -179,11 +179,14 @@ impl Text {
         }
         for check in checks {
             match (check.has_failed(), check.number) {
+                // Its part says how many they were.
+                (false, 0) if check.name == CAN_BE_STARTED_ANEW => {}
                 (false, 0) => parts.push(check.name.to_owned()),
                 (false, _) => {}
                 (true, number) => parts.push(format!("{}: {}", check.failed, thousands(number))),
             }
         }
+        parts.extend(report.cut_off());
         parts.extend(report.not_looked_at().map(str::to_owned));
         let (style, mark) = match report.ok {
             true => (self.palette.good, '✓'),

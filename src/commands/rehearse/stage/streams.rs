@@ -57,9 +57,14 @@ impl Streams {
         }
     }
 
-    /// Waits until there is something to read, the rehearsal is cancelled, or this time has
-    /// passed.
-    pub(super) fn wait(&self, wait: Duration, cancellation: &Cancellation) -> Result<(), Error> {
+    /// Waits until there is something to read, also of `more`, the rehearsal is cancelled, or
+    /// this time has passed.
+    pub(super) fn wait(
+        &self,
+        wait: Duration,
+        more: Option<BorrowedFd<'_>>,
+        cancellation: &Cancellation,
+    ) -> Result<(), Error> {
         let text = [&self.stdout, &self.stderr].into_iter().flatten();
         let channel = self.channel.iter().map(AsFd::as_fd);
         let mut fds: Vec<PollFd<'_>> = text.map(AsFd::as_fd).chain(channel).map(input).collect();
@@ -68,6 +73,7 @@ impl Streams {
             true => wait.min(Duration::from_millis(1)),
             false => wait,
         };
+        fds.extend(more.map(input));
         fds.push(input(cancellation.as_fd()));
         wait_for(&mut fds, wait)
     }
@@ -149,9 +155,15 @@ fn input(fd: BorrowedFd<'_>) -> PollFd<'_> {
 }
 
 fn is_ready(fd: BorrowedFd<'_>) -> Result<bool, Error> {
+    Ok(!poll_for(fd, Duration::ZERO)?.is_empty())
+}
+
+/// Waits for a descriptor, and tells what it is ready for: nothing if this time has passed.
+pub(super) fn poll_for(fd: BorrowedFd<'_>, wait: Duration) -> Result<PollFlags, Error> {
     let mut fds = [input(fd)];
-    wait_for(&mut fds, Duration::ZERO)?;
-    Ok(fds.iter().any(|fd| fd.any().unwrap_or_default()))
+    wait_for(&mut fds, wait)?;
+    let [fd] = fds;
+    Ok(fd.revents().unwrap_or(PollFlags::empty()))
 }
 
 fn wait_for(fds: &mut [PollFd<'_>], wait: Duration) -> Result<(), Error> {
