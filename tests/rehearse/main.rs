@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cuts;
 mod findings;
 mod help;
 mod hostile;
