@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anstream::ColorChoice;
-use nix::unistd::geteuid;
 use serde::Serialize;
 
 use super::{Outcome, validate};
@@ -164,7 +163,6 @@ pub fn run(options: &Options, signals: &Signals, printer: &mut Printer) -> Resul
     if options.output == Output::Human {
         lint::show(&linted, printer)?;
     }
-    let is_ordinary = !geteuid().is_root();
     view::enter()?;
 
     let config = &package.config;
@@ -174,20 +172,13 @@ pub fn run(options: &Options, signals: &Signals, printer: &mut Printer) -> Resul
         config.package_version,
         root.display()
     );
-    let gap = is_ordinary.then(|| {
-        "files of other users can be replaced, but not written to: a step may fail here that \
-         succeeds on a node"
-            .to_owned()
-    });
     let warnings = linted.findings.iter();
     let warnings = warnings.map(|located| validate::finding(&linted, located));
     let interrupt = match options.interrupt {
         Some(_) => None,
         None => package.note_on_interrupt(),
     };
-    let gaps = [gap, package.note_on_name(), interrupt]
-        .into_iter()
-        .flatten();
+    let gaps = [package.note_on_name(), interrupt].into_iter().flatten();
     let mut rehearsal = Rehearsal {
         options,
         root: &root,

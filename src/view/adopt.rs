@@ -1,44 +1,76 @@
 //! Directories of other users, in a view that an ordinary user makes.
 //!
 //! Such a user is root in the view, and has no power over what belongs to others: not even
-//! a file could be made in /etc. So the directories near the root become the user's own:
-//! empty ones lie over them, which the kernel merges with the real ones. Files stay what
-//! they are: they can be replaced and removed, but not written to.
+//! a file could be made in /etc. The kernel copies nothing whose user or group has no name
+//! in the user namespace, so neither into an own directory of another group. So directories
+//! become the user's own: empty ones lie over them, which the kernel merges with the real
+//! ones. Files stay what they are: they can be replaced and removed, but not written to.
 
-use std::fs::{self, DirBuilder, Permissions};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::collections::VecDeque;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
-/// How far from the root: /etc/systemd/system is 3.
-pub(super) const DEPTH: usize = 3;
+use super::layers::{make_dir, mirror};
 
-/// The most directories that are looked at below one. Nothing may take long.
+/// The most directories that are looked at below one, those near it first. Nothing may take
+/// long. All of a small root has fewer.
 const MOST: usize = 1000;
 
-/// Makes directories at `over` for those at `real`. What cannot be made stays as it is.
-pub(super) fn adopt(real: &Path, over: &Path, depth: usize) {
-    if depth == 0 {
-        return;
-    }
-    let entries = fs::read_dir(real).into_iter().flatten().flatten();
-    let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    for entry in directories.take(MOST) {
-        let real = entry.path();
-        let Ok(metadata) = entry.metadata() else {
-            continue;
-        };
-        // The kernel copies no directory whose user or group has no name here.
-        let is_own = metadata.uid() == 0 && metadata.gid() == 0;
-        if is_own || access(&real, AccessFlags::R_OK | AccessFlags::X_OK).is_err() {
-            continue;
+/// The id of all users and groups that have no name in a user namespace.
+const UNNAMED: u32 = 65534;
+
+/// Makes directories at `over` for those of others at `real`. What cannot be made stays as it
+/// is. Tells if anything there was found to belong to others.
+pub(super) fn adopt(real: &Path, over: &Path) -> bool {
+    let mut found = false;
+    let mut left = MOST;
+    let mut queue = VecDeque::from([PathBuf::new()]);
+    while let Some(directory) = queue.pop_front() {
+        let entries = fs::read_dir(real.join(&directory)).into_iter().flatten();
+        for entry in entries.flatten() {
+            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            // One file of others is enough to know of.
+            if !is_directory && found {
+                continue;
+            }
+            let Ok(metadata) = entry.metadata() else {
+                continue;
+            };
+            let is_of_others = [metadata.uid(), metadata.gid()].contains(&UNNAMED);
+            found |= is_of_others;
+            if !is_directory || left == 0 {
+                continue;
+            }
+            left -= 1;
+            let path = directory.join(entry.file_name());
+            let can_enter = || access(&entry.path(), AccessFlags::R_OK | AccessFlags::X_OK).is_ok();
+            if !is_of_others || (can_enter() && place(real, over, &path)) {
+                queue.push_back(path);
+            }
         }
-        let over = over.join(entry.file_name());
-        let made = DirBuilder::new().recursive(true).mode(0o755).create(&over);
-        let mode = Permissions::from_mode(metadata.mode() & 0o7777);
-        if made.and_then(|()| fs::set_permissions(&over, mode)).is_ok() {
-            adopt(&real, &over, depth - 1);
-        }
     }
+    found
+}
+
+/// Makes a directory at `over`, with those above it. Tells if it is there.
+fn place(real: &Path, over: &Path, path: &Path) -> bool {
+    let make = |path: &Path| -> bool {
+        let (real, over) = (real.join(path), over.join(path));
+        make_dir(&over, 0o755).is_ok() && mirror(&real, &over).is_ok()
+    };
+    // Those of others are below one another, mostly.
+    if make(path) {
+        return true;
+    }
+    // Of a mount below the root there may be nothing yet.
+    let _ = fs::create_dir_all(over);
+    let mut above: Vec<&Path> = path.ancestors().collect();
+    above.reverse();
+    above
+        .into_iter()
+        .skip(1)
+        .all(|path| over.join(path).is_dir() || make(path))
 }

@@ -92,8 +92,16 @@ pub(super) fn lay(places: &Places<'_>) -> Result<Layers, Error> {
             is_kept: places.is_kept,
             ..Layers::default()
         },
+        has_others: false,
     };
     laying.lay(Path::new(""))?;
+    if laying.has_others {
+        laying.layers.gaps.push(
+            "files of other users can be replaced, but not written to: a step may fail here \
+             that succeeds on a node"
+                .to_owned(),
+        );
+    }
     if places.in_user_namespace && !keeps_attributes(places.uppers)? {
         laying.layers.gaps.push(
             "directories of the root cannot be removed or replaced: this kernel's tmpfs keeps \
@@ -134,6 +142,8 @@ struct Laying<'a> {
     /// Where anything is mounted.
     all: &'a [PathBuf],
     layers: Layers,
+    /// If there are files of other users.
+    has_others: bool,
 }
 
 impl<'a> Laying<'a> {
@@ -208,8 +218,7 @@ impl<'a> Laying<'a> {
         let stand_ins = self.places.stand_ins.join(path);
         // What the kernel does not let be copied, because of mounts below it, takes no overlay.
         if let (true, Some(real)) = (self.places.in_user_namespace, &unwritten) {
-            let depth = adopt::DEPTH.saturating_sub(path.iter().count());
-            adopt::adopt(&by_fd(real), &stand_ins, depth);
+            self.has_others |= adopt::adopt(&by_fd(real), &stand_ins);
         }
         let stand_ins = open(&stand_ins, DIRECTORY, Mode::empty()).ok();
 

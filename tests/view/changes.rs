@@ -1,6 +1,6 @@
 //! What a view tells of changes.
 
-use super::stage::{Stage, makers};
+use super::stage::{Maker, Stage, makers};
 use crate::support::{Skip, is_root, or_skip, skip};
 
 #[test]
@@ -210,5 +210,110 @@ fn what_a_whiteout_of_the_root_itself_hides_is_not_there() {
             ["- /etc/dir/one", "- /etc/dir/two", "+ /opt/gone"],
             "{maker:?}"
         );
+    }
+}
+
+#[test]
+fn rights_of_a_file_are_a_part_of_it() {
+    for maker in or_skip!(makers()) {
+        let stage = Stage::new(maker);
+        // The mode stays the same.
+        let set = |name: &str, value: &str| {
+            format!(
+                r#"perl -e 'my ($path, $name, $value) = ("/etc/config", "{name}", {value});
+                    syscall(188, $path, $name, $value, length $value, 0) == 0 or die "$!"'"#
+            )
+        };
+        let capability = set(
+            "security.capability",
+            r#"pack("V5", 0x02000001, 1, 0, 0, 0)"#,
+        );
+        let entries = "1, 6, -1, 2, 4, 0, 4, 4, -1, 16, 4, -1, 32, 4, -1";
+        let list = set(
+            "system.posix_acl_access",
+            &format!(r#"pack("V(vvl)*", 2, {entries})"#),
+        );
+        let scripts = [
+            &*capability,
+            &list,
+            "chmod u+s,g+s,+t /etc/config",
+            "touch /etc/config",
+        ];
+        if cfg!(not(target_arch = "x86_64")) {
+            return;
+        }
+        let ran = stage.run(&scripts);
+        for ran in &ran[..2] {
+            assert_eq!(ran.scan(), ["~ /etc/config content"], "{maker:?} {}", ran.0);
+        }
+        assert_eq!(ran[2].scan(), ["~ /etc/config mode 644 7644"], "{maker:?}");
+        assert_eq!(ran[3].scan(), [""; 0], "{maker:?}");
+    }
+}
+
+#[test]
+fn each_type_can_take_the_place_of_each_other_one() {
+    for maker in or_skip!(makers()) {
+        let stage = Stage::new(maker);
+        let ran = stage.run(&[
+            "mkdir /opt/x; echo a >/opt/x/a",
+            "rm -r /opt/x; mknod /opt/x p",
+            r#"rm /opt/x; perl -e 'socket(S, 1, 1, 0); bind(S, pack("Sa*", 1, "/opt/x"))'"#,
+            "rm /opt/x; ln -s a /opt/x",
+            "rm /opt/x; ln -s b /opt/x",
+            "rm /opt/x; : >/opt/x; chmod 777 /opt/x",
+            "rm /opt/x; echo notes >/opt/x; rm -r /home/user; cp /opt/x /home/user",
+        ]);
+        assert_eq!(ran[0].scan(), ["+ /opt/x", "+ /opt/x/a"]);
+        assert_eq!(
+            ran[1].scan(),
+            ["~ /opt/x content mode 755 644", "- /opt/x/a"]
+        );
+        assert_eq!(ran[2].scan(), ["~ /opt/x content mode 644 755"]);
+        for ran in &ran[3..6] {
+            assert_eq!(ran.scan(), ["~ /opt/x content"]);
+        }
+        let last = [
+            "~ /home/user content mode 755 644",
+            "~ /opt/x content mode 777 644",
+        ];
+        assert_eq!(ran[6].scan(), last);
+        assert_eq!(ran[6].differences(), [last[0], "+ /opt/x"]);
+    }
+}
+
+#[test]
+fn another_owner_is_a_change() {
+    if !is_root() {
+        skip!(Skip::NotPossible("only root has more than one user"));
+    }
+    let stage = Stage::new(Maker::Self_);
+    let ran = stage.run(&["chown 7:12 /etc/dir/one /home/user; chown -h 7:0 /etc/link"]);
+    let owners = [
+        "~ /etc/dir/one owner (0, 0) (7, 12)",
+        "~ /etc/link owner (0, 0) (7, 0)",
+        "~ /home/user owner (0, 0) (7, 12)",
+    ];
+    assert_eq!(ran[0].scan(), owners);
+}
+
+#[test]
+fn directories_in_one_another_are_looked_at_to_a_depth() {
+    for maker in or_skip!(makers()) {
+        let stage = Stage::new(maker);
+        let deep = |depth: u32, name: &str| {
+            format!(
+                "perl -e 'chdir \"/opt\"; for (1 .. {depth}) {{ mkdir \"{name}\"; chdir \"{name}\" }}'"
+            )
+        };
+        // A path that is longer than the kernel takes in one piece.
+        let ran = stage.run(&[&deep(100, &"n".repeat(255))]);
+        assert_eq!(ran[0].scan().len(), 100, "{maker:?}");
+        let refused = stage
+            .view_of(&stage.root(), &[&deep(300, "n")])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(said.contains("more than 256 directories deep"), "{said}");
     }
 }

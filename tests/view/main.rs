@@ -9,6 +9,7 @@ mod ends;
 mod furniture;
 mod hostile;
 mod mounts;
+mod others;
 mod programs;
 mod refusals;
 mod stage;

@@ -108,25 +108,6 @@ fn a_root_whose_only_mounts_are_those_that_a_view_has_of_its_own_can_be_viewed()
     }
 }
 
-#[test]
-fn a_directory_of_another_group_can_be_added_to() {
-    if !is_root() {
-        skip!(Skip::NotPossible("only root can change groups"));
-    }
-    for maker in or_skip!(makers()) {
-        let stage = Stage::new(maker);
-        let mut change = Command::new("chgrp");
-        change.args(["-hR", "12"]).arg(stage.path("etc"));
-        assert!(change.status().unwrap().success());
-        let before = stage.checksum();
-        let ran = stage.run(&["mkdir /etc/dir/new && echo x >/etc/new"]);
-        ran[0].stdout_of_success();
-        let changes = ["+ /etc/dir/new", "+ /etc/new"];
-        assert_eq!(ran[0].scan(), changes, "{maker:?}");
-        assert_unchanged(&stage, &before);
-    }
-}
-
 /// Runs scripts in a view of the root, after `mount`, which root runs in the root in a mount
 /// namespace of its own.
 fn after_mounts(stage: &Stage, mount: &str, scripts: &[&str]) -> Result<Output, Skip> {
