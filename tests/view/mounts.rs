@@ -156,6 +156,7 @@ fn mounts_are_laid_from_the_top_whatever_came_first() {
     for maker in or_skip!(makers()) {
         let stage = Stage::new(maker);
         let mount = "mkdir -p ../a ../b/in opt/a opt/b && echo a >../a/file && echo b >../b/file &&
+             chown -R --reference=. ../a ../b opt &&
              mount --bind ../a opt/a && mount --make-private opt/a &&
              mount --bind ../b opt/b && mount --move opt/a opt/b/in";
         let script = "cat /opt/b/file /opt/b/in/file; echo >/opt/b/in/new";
