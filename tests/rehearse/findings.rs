@@ -164,8 +164,8 @@ fn a_package_that_is_not_idempotent_is_told_the_step_and_the_file() {
              /etc/rehearse-appended (forced)`\n",
         ],
         &[
-            "name=\"a second pass changes nothing\" time=\"0.000\"><failure message=\"Not \
-             idempotent: a second pass changes\">apply append.sh: ~ /etc/rehearse-appended \
+            "name=\"a second pass changes nothing\" time=\"0.000\"><failure type=\"failure\" message=\"Not \
+             idempotent: a second pass changes\">Not idempotent: a second pass changes\napply append.sh: ~ /etc/rehearse-appended \
              (forced)\nnote: ",
         ],
     );
@@ -183,7 +183,9 @@ fn a_package_that_leaves_files_is_told_which() {
              /etc/rehearse-leaves/forgotten (apply apply.sh)\n",
         ],
         &["### Left behind after uninstall\n\n- `+ /etc/rehearse-leaves (apply apply.sh)`\n"],
-        &["<failure message=\"Left behind after uninstall\">+ /etc/rehearse-leaves (apply"],
+        &[
+            "<failure type=\"failure\" message=\"Left behind after uninstall\">Left behind after uninstall\n+ /etc/rehearse-leaves (apply",
+        ],
     );
 }
 
@@ -205,7 +207,9 @@ fn a_package_whose_upgrade_forgets_something_is_told_what() {
              /etc/rehearse-upgraded.extra (again)\n",
         ],
         &["## ❌ Rehearsal of `forgetful-upgrade 2.0.0`, upgraded from `1.0.0`\n"],
-        &["<failure message=\"The upgrade forgot what apply of this version does\">"],
+        &[
+            "<failure type=\"failure\" message=\"The upgrade forgot what apply of this version does\">",
+        ],
     );
     assert_eq!(document["from"], "1.0.0");
     let outcomes = outcomes(&document);
@@ -233,7 +237,9 @@ fn a_package_that_cannot_be_begun_twice_is_told_the_step() {
             "\nNot restartable: fails after it was cut off\n  apply apply.sh\n",
         ],
         &["### Not restartable: fails after it was cut off\n\n- `apply apply.sh`\n"],
-        &["<failure message=\"Not restartable: fails after it was cut off\">apply apply.sh\n"],
+        &[
+            "<failure type=\"failure\" message=\"Not restartable: fails after it was cut off\">Not restartable: fails after it was cut off\napply apply.sh\n",
+        ],
     );
     let outcomes = outcomes(&document);
     assert_eq!(

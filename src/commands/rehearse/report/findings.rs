@@ -14,7 +14,7 @@ pub(super) const CAN_BE_STARTED_ANEW: &str = "each step that was cut off can be 
 
 /// Something that a package must fulfil, and what was found against it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Check {
+pub(super) struct Check<'a> {
     /// What it is called in a list of tests.
     pub(super) name: &'static str,
     /// What is said of it with the number of its findings.
@@ -24,7 +24,7 @@ pub(super) struct Check {
     /// What they mean and what to do about them.
     pub(super) help: Help,
     /// What was found, line by line.
-    pub(super) found: Vec<Found>,
+    pub(super) found: Vec<Found<'a>>,
     /// The number of findings. One line can have many.
     pub(super) number: usize,
     /// Tells if they are accepted.
@@ -33,13 +33,13 @@ pub(super) struct Check {
 
 /// A line of what was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct Found<'a> {
     pub(super) line: String,
     /// The change of a text, if it was asked for.
-    pub(super) diff: Option<String>,
+    pub(super) diff: Option<&'a str>,
 }
 
-impl Check {
+impl Check<'_> {
     pub(super) fn has_failed(&self) -> bool {
         self.number > 0 && !self.is_allowed
     }
@@ -52,7 +52,7 @@ impl Report {
     }
 
     /// The checks that this rehearsal has come to, in the order of a life.
-    pub(super) fn checks(&self) -> Vec<Check> {
+    pub(super) fn checks(&self) -> Vec<Check<'_>> {
         let mut checks = Vec::new();
         let has = |pass| self.stages.iter().any(|stage| stage.pass == pass);
         if self.from.is_some() && has(Pass::Again) {
@@ -107,7 +107,7 @@ impl Report {
     }
 
     /// The lines of what is left behind.
-    fn left(&self, left_behind: &[LeftBehind]) -> Vec<Found> {
+    fn left<'a>(&self, left_behind: &'a [LeftBehind]) -> Vec<Found<'a>> {
         if left_behind.is_empty() {
             return Vec::new();
         }
@@ -134,7 +134,7 @@ impl Report {
             let left = left_behind.get(line.entry)?;
             Some(Found {
                 line: format!("{} {}{}", left.kind.mark(), line.path, brackets(left)),
-                diff: left.diff.clone().filter(|_| !line.is_folded),
+                diff: left.diff.as_deref().filter(|_| !line.is_folded),
             })
         });
         lines.collect()
@@ -241,14 +241,14 @@ impl Call {
 }
 
 /// The lines of what a second pass has changed.
-fn changed(findings: &[Finding]) -> Vec<Found> {
+fn changed(findings: &[Finding]) -> Vec<Found<'_>> {
     let of_one_step =
         |a: &Finding, b: &Finding| (a.pass, a.mode, &a.step) == (b.pass, b.mode, &b.step);
     let steps = findings.chunk_by(of_one_step);
     steps.flat_map(changed_by_one_step).collect()
 }
 
-fn changed_by_one_step(findings: &[Finding]) -> Vec<Found> {
+fn changed_by_one_step(findings: &[Finding]) -> Vec<Found<'_>> {
     let entries = findings.iter();
     let entries = entries.map(|finding| {
         let Finding { path, kind, .. } = finding;
@@ -265,7 +265,7 @@ fn changed_by_one_step(findings: &[Finding]) -> Vec<Found> {
         };
         Some(Found {
             line: format!("{mode} {step}: {mark} {path} ({pass}{detail})"),
-            diff: finding.diff.clone().filter(|_| !line.is_folded),
+            diff: finding.diff.as_deref().filter(|_| !line.is_folded),
         })
     });
     lines.collect()

@@ -134,7 +134,7 @@ impl Text {
         }
     }
 
-    fn findings(&mut self, check: &Check) {
+    fn findings(&mut self, check: &Check<'_>) {
         let (style, allowed) = match check.is_allowed {
             true => (self.palette.warning, " (allowed)"),
             false => (self.palette.bad, ""),
@@ -142,7 +142,7 @@ impl Text {
         self.line(format_args!("\n{style}{}{style:#}{allowed}", check.title));
         for found in &check.found {
             self.line(format_args!("  {}", escape(&found.line)));
-            self.diff(found.diff.as_deref());
+            self.diff(found.diff);
         }
         for line in help_lines(check.help, self.palette) {
             self.line(format_args!("  {line}"));
@@ -169,7 +169,7 @@ impl Text {
         }
     }
 
-    fn summary(&mut self, report: &Report, checks: &[Check]) {
+    fn summary(&mut self, report: &Report, checks: &[Check<'_>]) {
         let failed = report.stages.iter().filter(|stage| stage.has_failed());
         let mut parts = Vec::new();
         match failed.count() {

@@ -40,7 +40,8 @@ pub(in crate::commands::rehearse) fn document(report: &Report) -> String {
     let _ = writeln!(xml, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>");
     let _ = writeln!(
         xml,
-        "<testsuites name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" time=\"{seconds:.3}\">\n\
+        "<testsuites name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\" \
+         skipped=\"{skipped}\" time=\"{seconds:.3}\">\n\
          <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\" \
          skipped=\"{skipped}\" time=\"{seconds:.3}\">"
     );
@@ -56,7 +57,8 @@ pub(in crate::commands::rehearse) fn document(report: &Report) -> String {
             None => writeln!(xml, "/>"),
             Some(Failure { message, text }) => writeln!(
                 xml,
-                "><failure message=\"{}\">{}</failure></testcase>",
+                // Some systems show the text alone, and some want a type.
+                "><failure type=\"failure\" message=\"{0}\">{0}\n{1}</failure></testcase>",
                 attribute(message),
                 lines(text)
             ),
@@ -66,7 +68,7 @@ pub(in crate::commands::rehearse) fn document(report: &Report) -> String {
     xml
 }
 
-fn of_check(check: &Check) -> Case {
+fn of_check(check: &Check<'_>) -> Case {
     let lines = check.found.iter().map(|found| found.line.as_str());
     let lines: Vec<&str> = lines.collect();
     Case {

@@ -42,7 +42,7 @@ pub(in crate::commands::rehearse) fn page(report: &Report) -> String {
     page.finish()
 }
 
-fn line(line: String) -> Item {
+fn line(line: String) -> Item<'static> {
     Item { line, diff: None }
 }
 
@@ -81,12 +81,12 @@ fn outcome(stage: &Stage) -> &'static str {
     }
 }
 
-fn findings(check: &Check, page: &mut Page) {
+fn findings(check: &Check<'_>, page: &mut Page) {
     let allowed = if check.is_allowed { " (allowed)" } else { "" };
     page.add(&format!("\n### {}{allowed}\n\n", check.title));
     page.list(check.found.iter().map(|found| Item {
         line: format!("- {}\n", code(&found.line)),
-        diff: found.diff.clone(),
+        diff: found.diff,
     }));
     add_help(check.help, page);
 }
@@ -133,7 +133,7 @@ fn changes(report: &Report, page: &mut Page) {
                     step.mode,
                     code(by(step.step)),
                 ),
-                diff: changed.diff.map(str::to_owned),
+                diff: changed.diff,
             }
         })
     });

@@ -94,8 +94,8 @@ fn a_document_of_junit_has_a_test_for_each_step_and_check_and_is_well_formed() {
     for part in [
         "<testcase classname=\"first.apply\" name=\"good.sh\" time=\"0.500\"/>",
         "&lt;c&gt;&amp;&quot;&apos;\\n]]&gt;",
-        "<failure message=\"exit code 3\">[out]one\n[out]&lt;/failure&gt;```\\u{1b}[2J\nnote: on a node",
-        "name=\"a second pass changes nothing\" time=\"0.000\"><failure message=\"Not idempotent",
+        "<failure type=\"failure\" message=\"exit code 3\">exit code 3\n[out]one\n[out]&lt;/failure&gt;```\\u{1b}[2J\nnote: on a node",
+        "name=\"a second pass changes nothing\" time=\"0.000\"><failure type=\"failure\" message=\"Not idempotent",
         "name=\"each step that was cut off can be started anew\" time=\"0.000\"/>",
         "classname=\"again.apply\" name=\"apply\"",
     ] {
@@ -104,6 +104,68 @@ fn a_document_of_junit_has_a_test_for_each_step_and_check_and_is_well_formed() {
     let opened = document.matches("<testcase").count();
     let closed = document.matches("</testcase>").count() + document.matches("\"/>").count();
     assert_eq!(opened, closed);
+}
+
+/// GitHub refuses a longer comment.
+#[test]
+fn a_page_of_markdown_has_an_end_whatever_was_found() {
+    let long = "`".repeat(2000);
+    let mut report = nasty();
+    report.stages[0].output = "a line that a step has said\n".repeat(10_000);
+    report.gaps = vec![long.clone(); 100];
+    report.operator.services = vec!["\u{10ffff}".repeat(1000); 1000];
+    let text = "+a line that a step has written\n".repeat(1000);
+    report.left_behind = Some(Vec::new());
+    for number in 0..1000 {
+        let stage = stage(
+            Pass::Again,
+            Mode::Config,
+            StageOutcome::Succeeded,
+            vec![step("a.sh", StepOutcome::Succeeded, None)],
+        );
+        report.stages.push(stage);
+        let mut finding = report.not_idempotent[0].clone();
+        finding.path = format!("/{number}/{long}");
+        finding.diff = Some(text.clone());
+        report.changes.push(Change {
+            path: finding.path.clone(),
+            kind: Kind::Added,
+            mode: Mode::Apply,
+            step: None,
+            pass: Pass::First,
+            content: None,
+            permissions: None,
+            owner: None,
+            diff: finding.diff.clone(),
+            ignored: false,
+        });
+        report.not_idempotent.push(finding);
+        report.stand_ins.push(Call {
+            program: format!("program-{number}"),
+            arguments: vec![long.clone()],
+            mode: Mode::Apply,
+            step: None,
+            pass: Pass::First,
+        });
+    }
+    for has_failed in [true, false] {
+        let page = markdown::page(&report);
+        assert!(page.len() < 60_000, "{}", page.len());
+        for part in [
+            "more | | | |\n",
+            "\n### Not idempotent",
+            " lines left out: see `--output json`\n",
+            "\n*help:* write whole files",
+            "</details>\n",
+            "\n*note:* ",
+        ] {
+            assert!(page.contains(part), "{part}");
+        }
+        let last_lines = "… its last lines:\n\n```\na line";
+        assert_eq!(page.contains(last_lines), has_failed);
+        assert_eq!(page.contains("For the operator: "), !has_failed);
+        report.stages.remove(0);
+    }
 }
 
 #[test]

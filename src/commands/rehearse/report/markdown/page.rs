@@ -12,11 +12,11 @@ pub(super) struct Page {
 }
 
 /// An entry of a list.
-pub(super) struct Item {
+pub(super) struct Item<'a> {
     /// Its line, whole.
     pub(super) line: String,
     /// The diff below it.
-    pub(super) diff: Option<String>,
+    pub(super) diff: Option<&'a str>,
 }
 
 /// The number of what did not fit.
@@ -47,7 +47,7 @@ impl Page {
 
     /// Adds lines, as far as they take no more than half of what is left. So the parts after
     /// it have the other half.
-    pub(super) fn items(&mut self, items: impl IntoIterator<Item = Item>) -> LeftOut {
+    pub(super) fn items<'a>(&mut self, items: impl IntoIterator<Item = Item<'a>>) -> LeftOut {
         let end = self.text.len() + self.room();
         let mut left_out = LeftOut::default();
         for Item { line, diff } in items {
@@ -58,17 +58,19 @@ impl Page {
             }
             self.text.push_str(&line);
             let Some(diff) = diff else { continue };
-            let diff = format!("\n{}\n", block("diff", &diff));
-            match fits(&self.text, &diff) {
-                true => self.text.push_str(&diff),
-                false => left_out.diffs += 1,
+            // A block is longer than its text: it need not be made.
+            let may_fit = Some(diff).filter(|diff| fits(&self.text, diff));
+            let shown = may_fit.map(|diff| format!("\n{}\n", block("diff", diff)));
+            match shown.filter(|shown| fits(&self.text, shown)) {
+                Some(shown) => self.text.push_str(&shown),
+                None => left_out.diffs += 1,
             }
         }
         left_out
     }
 
     /// Adds lines as a list, and what of it is left out.
-    pub(super) fn list(&mut self, items: impl IntoIterator<Item = Item>) {
+    pub(super) fn list<'a>(&mut self, items: impl IntoIterator<Item = Item<'a>>) {
         let LeftOut { lines, diffs } = self.items(items);
         for (number, what) in [(lines, "line"), (diffs, "diff")] {
             if number > 0 {
@@ -142,10 +144,10 @@ fn longest_run(text: &str) -> usize {
 mod tests {
     use super::*;
 
-    fn item(line: &str, diff: Option<&str>) -> Item {
+    fn item<'a>(line: &str, diff: Option<&'a str>) -> Item<'a> {
         Item {
             line: line.to_owned(),
-            diff: diff.map(str::to_owned),
+            diff,
         }
     }
 
