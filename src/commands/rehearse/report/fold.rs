@@ -1,11 +1,15 @@
 //! Many paths below one directory as one line.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
 /// The most lines of one kind below one directory.
 const MOST: usize = 20;
+
+/// The same below one at the top, such as `/usr`: it says little of what is in it.
+const MOST_AT_THE_TOP: usize = 100;
 
 /// A line of a list of paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,8 +25,9 @@ pub(super) struct Line {
 /// Makes lines of entries: each a path, and what it must have in common with others to be
 /// one line with them. The lines are sorted by path.
 ///
-/// If there would be more than [`MOST`] lines below a directory, that directory is one, and
-/// so is a directory that is an entry itself and has more than [`MOST`] files in it. `/` is
+/// If there would be more than [`MOST`] lines below a directory, those of its directories
+/// that have the most lines are one line each, and it is one itself if that is not enough.
+/// So is a directory that is an entry itself and has more than [`MOST`] files in it. `/` is
 /// never one.
 pub(super) fn fold<K: Ord>(entries: impl IntoIterator<Item = (String, K)>) -> Vec<Line> {
     let mut kinds: BTreeMap<K, Vec<(usize, String)>> = BTreeMap::new();
@@ -49,9 +54,7 @@ fn of_one_kind(mut entries: Vec<(usize, String)>) -> Vec<Line> {
         entries: &entries,
         files_before: &files_before,
     };
-    let mut lines = Vec::new();
-    folding.below(0, 0..entries.len(), &mut lines);
-    lines
+    folding.below(0, 0..entries.len(), usize::MAX).lines
 }
 
 /// Entries of one kind, sorted.
@@ -61,11 +64,18 @@ struct Folding<'a> {
     files_before: &'a [usize],
 }
 
+/// The lines of a directory, or of a part of it.
+#[derive(Default)]
+struct Part {
+    lines: Vec<Line>,
+    /// The number of files among them, and of lines for more than one.
+    weight: usize,
+}
+
 impl Folding<'_> {
-    /// Adds the lines of entries that are all below a directory, whose path has `depth`
-    /// bytes. Returns the number of lines and of files that a person reads there.
-    fn below(&self, depth: usize, range: Range<usize>, lines: &mut Vec<Line>) -> usize {
-        let mut weight = 0;
+    /// Makes lines of entries that are all below a directory, whose path has `depth` bytes.
+    fn below(&self, depth: usize, range: Range<usize>, most: usize) -> Part {
+        let mut children = Vec::new();
         let mut start = range.start;
         while start < range.end {
             let path = self.path(start);
@@ -75,38 +85,62 @@ impl Folding<'_> {
             let same = self.entries.get(start..range.end).unwrap_or_default();
             let len = same.partition_point(|(_, path)| path == child || is_below(path, child));
             let end = start + len.max(1);
-            weight += self.child(child, start..end, lines);
+            let most = if depth == 0 { MOST_AT_THE_TOP } else { MOST };
+            children.push((child, start..end, self.child(child, start..end, most)));
             start = end;
         }
-        weight
+        let mut weight: usize = children.iter().map(|(_, _, part)| part.weight).sum();
+        let mut by_weight: Vec<_> = children.iter_mut().collect();
+        by_weight.sort_by_key(|(_, _, part)| Reverse(part.weight));
+        for (child, range, part) in by_weight {
+            if weight <= most || part.weight <= 1 {
+                break;
+            }
+            weight -= part.weight - 1;
+            *part = self.folded(child, range.clone());
+        }
+        let lines = children.into_iter().flat_map(|(_, _, part)| part.lines);
+        Part {
+            lines: lines.collect(),
+            weight,
+        }
     }
 
-    /// Adds the lines of a path and all that is below it.
-    fn child(&self, child: &str, range: Range<usize>, lines: &mut Vec<Line>) -> usize {
+    /// Makes lines of a path and all that is below it.
+    fn child(&self, child: &str, range: Range<usize>, most: usize) -> Part {
         let is_entry = self.path(range.start) == child;
-        let files = self.files(&range);
-        let first = lines.len();
         if is_entry && range.len() == 1 {
-            lines.push(self.line(range.start));
-            return 1;
+            return Part {
+                lines: vec![self.line(range.start)],
+                weight: 1,
+            };
         }
-        if !is_entry || files <= MOST {
-            if is_entry {
-                lines.push(self.line(range.start));
-            }
-            let below = range.start + usize::from(is_entry)..range.end;
-            let weight = self.below(child.len(), below, lines);
-            if weight <= MOST {
-                return weight;
-            }
+        if is_entry && self.files(&range) > MOST {
+            return self.folded(child, range);
         }
-        lines.truncate(first);
-        lines.push(Line {
+        let below = range.start + usize::from(is_entry)..range.end;
+        let mut part = self.below(child.len(), below, most);
+        if part.weight > most {
+            return self.folded(child, range);
+        }
+        if is_entry {
+            part.lines.insert(0, self.line(range.start));
+        }
+        part
+    }
+
+    /// Makes one line of a directory.
+    fn folded(&self, directory: &str, range: Range<usize>) -> Part {
+        let files = thousands(self.files(&range));
+        let line = Line {
             entry: self.entries.get(range.start).map_or(0, |(entry, _)| *entry),
-            path: format!("{child}/ … {} files", thousands(files)),
+            path: format!("{directory}/ … {files} files"),
             is_folded: true,
-        });
-        1
+        };
+        Part {
+            lines: vec![line],
+            weight: 1,
+        }
     }
 
     fn line(&self, at: usize) -> Line {
@@ -201,6 +235,46 @@ mod tests {
         );
     }
 
+    /// A person wants to see the few files besides the many.
+    #[test]
+    fn the_fullest_directories_are_a_line_each_and_the_others_stay() {
+        let mut paths = files("/usr/share/man", 15);
+        paths.extend(files("/usr/share/locale", 12));
+        paths.extend(files("/usr/share/bug", 2));
+        assert_eq!(
+            added(&paths),
+            [
+                "+ /usr/share/bug/0000",
+                "+ /usr/share/bug/0001",
+                "+ /usr/share/locale/0000",
+                "+ /usr/share/locale/0001",
+                "+ /usr/share/locale/0002",
+                "+ /usr/share/locale/0003",
+                "+ /usr/share/locale/0004",
+                "+ /usr/share/locale/0005",
+                "+ /usr/share/locale/0006",
+                "+ /usr/share/locale/0007",
+                "+ /usr/share/locale/0008",
+                "+ /usr/share/locale/0009",
+                "+ /usr/share/locale/0010",
+                "+ /usr/share/locale/0011",
+                "+ /usr/share/man/ … 15 files",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_directory_at_the_top_has_up_to_a_hundred_lines() {
+        let mut paths = files("/etc", 20);
+        for dir in files("/etc/d", 5) {
+            paths.extend(files(&dir, 4));
+        }
+        paths.extend(files("/etc/e", 20));
+        assert_eq!(added(&paths).len(), 60);
+        assert_eq!(added(&files("/etc", 100)).len(), 100);
+        assert_eq!(added(&files("/etc", 101)), ["+ /etc/ … 101 files"]);
+    }
+
     #[test]
     fn a_new_directory_is_one_line_with_all_below_it() {
         let mut paths = vec!["/opt/big".to_owned(), "/opt/small".to_owned()];
@@ -222,25 +296,28 @@ mod tests {
 
     #[test]
     fn other_kinds_have_lines_of_their_own() {
-        let new = files("/a", 21);
+        let new = files("/a/a", 21);
         let mut paths: Vec<(&str, char)> = new.iter().map(|path| (path.as_str(), '+')).collect();
-        paths.insert(3, ("/a/changed", '~'));
-        paths.insert(9, ("/a/gone", '-'));
+        paths.insert(3, ("/a/a/changed", '~'));
+        paths.insert(9, ("/a/a/gone", '-'));
         assert_eq!(
             shown(&paths),
-            ["+ /a/ … 21 files", "~ /a/changed", "- /a/gone"]
+            ["+ /a/a/ … 21 files", "~ /a/a/changed", "- /a/a/gone"]
         );
     }
 
     #[test]
     fn names_that_begin_alike_are_not_below_one_another() {
-        let mut paths = files("/a", 21);
-        paths.push("/a-b".to_owned());
-        paths.push("/a.d/x".to_owned());
-        paths.push("/ab".to_owned());
+        let mut paths = files("/a/a", 21);
+        paths.push("/a/a-b".to_owned());
+        paths.push("/a/a.d/x".to_owned());
+        paths.push("/a/ab".to_owned());
         let mut lines = added(&paths);
         lines.sort();
-        assert_eq!(lines, ["+ /a-b", "+ /a.d/x", "+ /a/ … 21 files", "+ /ab"]);
+        assert_eq!(
+            lines,
+            ["+ /a/a-b", "+ /a/a.d/x", "+ /a/a/ … 21 files", "+ /a/ab"]
+        );
     }
 
     #[test]
