@@ -156,7 +156,7 @@ pub fn run(options: &Options, signals: &Signals, printer: &mut Printer) -> Resul
         expect_same_name(old, &package)?;
         expect_lower_version(old, &package)?;
     }
-    let linted = lint::look(&options.package, options.configmaps.as_deref())?;
+    let linted = lint::look(&options.package, options.configmaps.as_deref(), name)?;
     if let Some(junit) = &options.junit {
         expect_writable(junit)?;
     }

@@ -101,11 +101,16 @@ fn look(options: &Options) -> Result<Vec<Report>, Error> {
 ///
 /// # Errors
 /// If there is no package, or the system cannot tell.
-pub(super) fn look_before_use(path: &Path, configmaps: Option<&Path>) -> Result<Report, Error> {
+pub(super) fn look_before_use(
+    path: &Path,
+    configmaps: Option<&Path>,
+    name: Option<&str>,
+) -> Result<Report, Error> {
     let root = Root::open(Path::new("/"))?;
     let lints = lint::Options {
+        host_root: None,
         configmaps: configmaps.map(directory).transpose()?,
-        ..lint::Options::default()
+        name: name.map(str::to_owned),
     };
     Ok(look_at(&root, &files(path)?, &lints))
 }

@@ -79,6 +79,15 @@ fn warnings_of_validate_come_first_and_do_not_end_it() {
 }
 
 #[test]
+fn the_operator_s_name_is_compared_with_the_package_s() {
+    or_skip!(can_have_a_view());
+    let node = applying("#!/bin/sh\n:\n");
+    let other = human(&["--no-cut", "--name", "other"], &node);
+    assert_says(&other, &["warning[other-name]: "]);
+    assert!(!human(&["--no-cut", "--name", "pkg"], &node).contains("other-name"));
+}
+
+#[test]
 fn warnings_of_the_old_version_are_not_shown() {
     or_skip!(can_have_a_view());
     let fields = json!({ "made_up": 1, "package_version": "1.0.0" });

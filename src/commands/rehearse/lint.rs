@@ -12,8 +12,12 @@ use crate::package::lint::{Located, Report};
 ///
 /// # Errors
 /// If it has errors: it would not run on a node.
-pub(super) fn look(path: &Path, configmaps: Option<&Path>) -> Result<Report, Error> {
-    let report = validate::look_before_use(path, configmaps)?;
+pub(super) fn look(
+    path: &Path,
+    configmaps: Option<&Path>,
+    name: Option<&str>,
+) -> Result<Report, Error> {
+    let report = validate::look_before_use(path, configmaps, name)?;
     let config = match path.is_dir() {
         true => path.join("config.json"),
         false => path.to_owned(),
