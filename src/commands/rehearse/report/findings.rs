@@ -182,8 +182,7 @@ impl Report {
 
     /// What a reader must know of the view and of the findings.
     pub(super) fn notes(&self) -> Vec<String> {
-        let gaps = self.gaps.iter().map(|gap| format!("the view: {gap}"));
-        let mut notes: Vec<String> = gaps.collect();
+        let mut notes = self.gaps.clone();
         let left_out: Vec<&str> = self.ignored.used().collect();
         if !left_out.is_empty() {
             notes.push(format!("left out of the findings: {}", left_out.join(", ")));

@@ -190,7 +190,7 @@ fn whole() -> Report {
                 seconds: 61.25,
             }),
         },
-        gaps: vec!["/data is empty: a disk of its own".to_owned()],
+        gaps: vec!["/data is empty here: a disk of its own".to_owned()],
         ignored,
         allowed: Allow {
             changes: true,
