@@ -465,3 +465,42 @@ fn lines_of_both_streams_stay_whole_in_the_output_of_a_failure() {
     assert!(err.unwrap().ends_with(" one three"), "{said}");
     assert_eq!(document["left_behind"], Value::Null);
 }
+
+#[test]
+fn a_program_that_a_step_installs_is_replaced_in_the_steps_after_it() {
+    or_skip!(can_have_a_view());
+    // No Debian has it. The real one fails.
+    let name = "grub2-mkconfig";
+    let install = format!(
+        "#!/bin/sh\nset -e\ncd /usr/bin\ntest \"$(command -v {name})\" && exit\n\
+         echo 'exit 9' >.new\nchmod 755 .new\nmv .new {name}\n"
+    );
+    let node = applying(&install).step("b.sh", &format!("#!/bin/sh\n{name} -o x\n"));
+    node.script("u.sh", &format!("#!/bin/sh\nrm -f /usr/bin/{name}\n"));
+    node.script("v.sh", &format!("#!/bin/sh\n! command -v {name}\n"));
+    let mut config: Value = serde_json::from_str(&node.config()).unwrap();
+    for (mode, path) in [("uninstall", "u.sh"), ("uninstall-check", "v.sh")] {
+        let mut step = config["modes"]["apply"][0].clone();
+        step["name"] = json!(path);
+        step["path"] = json!(path);
+        config["modes"][mode] = json!([step]);
+    }
+    node.write_config(config.to_string());
+    // Also in the life in which stages are cut off.
+    let (document, output) = document(&[], &node.path("copy"));
+    assert_eq!(output.status.code(), Some(0), "{document}");
+    let changes = document["changes"].as_array().unwrap().iter();
+    let changes: Vec<String> = changes
+        .map(|change| format!("{} {} {}", change["path"], change["kind"], change["pass"]))
+        .collect();
+    let path = format!("\"/usr/bin/{name}\"");
+    assert_eq!(
+        changes,
+        [
+            format!("{path} \"added\" \"first\""),
+            format!("{path} \"removed\" \"uninstall\""),
+        ]
+    );
+    assert_eq!(document["stand_ins"][0]["program"], name);
+    assert_eq!(document["left_behind"], json!([]));
+}
