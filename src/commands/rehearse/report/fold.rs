@@ -35,13 +35,13 @@ pub(super) fn fold<K: Ord>(entries: impl IntoIterator<Item = (String, K)>) -> Ve
         kinds.entry(kind).or_default().push((number, path));
     }
     let mut lines: Vec<Line> = kinds.into_values().flat_map(of_one_kind).collect();
-    lines.sort_by(|a, b| Path::new(&a.path).cmp(Path::new(&b.path)));
+    lines.sort_unstable_by(|a, b| Path::new(&a.path).cmp(Path::new(&b.path)));
     lines
 }
 
 fn of_one_kind(mut entries: Vec<(usize, String)>) -> Vec<Line> {
     // All below a directory stands together then.
-    entries.sort_by(|(_, a), (_, b)| Path::new(a).cmp(Path::new(b)));
+    entries.sort_unstable_by(|(_, a), (_, b)| Path::new(a).cmp(Path::new(b)));
     let mut files_before = vec![0];
     for (at, (_, path)) in entries.iter().enumerate() {
         // A directory counts by what is in it.
@@ -91,7 +91,7 @@ impl Folding<'_> {
         }
         let mut weight: usize = children.iter().map(|(_, _, part)| part.weight).sum();
         let mut by_weight: Vec<_> = children.iter_mut().collect();
-        by_weight.sort_by_key(|(_, _, part)| Reverse(part.weight));
+        by_weight.sort_unstable_by_key(|(_, _, part)| Reverse(part.weight));
         for (child, range, part) in by_weight {
             if weight <= most || part.weight <= 1 {
                 break;
