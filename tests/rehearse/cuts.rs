@@ -314,3 +314,20 @@ fn a_stage_that_fails_also_when_it_is_whole_is_not_blamed_on_a_cut() {
     assert_eq!(found["not_restartable"], json!([]), "{found}");
     assert_eq!(found["not_cut"], json!(["uninstall", "uninstall-check"]));
 }
+
+/// The process that is about to make it is killed, and must not make it on its way out.
+#[test]
+fn the_change_at_which_a_step_is_cut_off_is_not_made() {
+    or_skip!(can_have_a_view());
+    let package = Package::applying(
+        "[ ! -e /etc/rehearse-lock ] || exit 3\n: > /etc/rehearse-lock\nrm /etc/rehearse-lock",
+    );
+    for _ in 0..5 {
+        let found = package.document(&[]);
+        assert_eq!(
+            found["not_restartable"],
+            not_restartable("apply"),
+            "{found}"
+        );
+    }
+}

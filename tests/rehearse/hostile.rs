@@ -1,13 +1,14 @@
 //! Steps that hang, kill and lie. The rehearsal ends, says what happened, and leaves
 //! nothing.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 
 use super::support::running::wait_until;
-use super::support::{Node, Running, assert_says, or_skip};
+use super::support::{Node, Running, Skip, assert_says, is_root, or_skip, skip};
 use super::{can_have_a_view, document, outcomes, rehearse};
 
 fn applying(script: &str) -> Node {
@@ -173,4 +174,31 @@ fn a_step_sees_the_processes_of_the_view_and_no_channel() {
         assert_says(step, &["/bin/sh /var/lib/skyhook/rehearse/"]);
     }
     assert!(!said.contains("socket:"), "{said}");
+}
+
+/// A step is root in the view, and can take the agent's end of the channel.
+#[test]
+fn a_step_that_speaks_for_its_stage_has_failed_and_no_descriptor_is_taken_from_it() {
+    or_skip!(can_have_a_view());
+    if !is_root() || !Path::new("/usr/bin/python3").exists() {
+        skip!(Skip::NotPossible("the root has no python3"));
+    }
+    // pidfd_open and pidfd_getfd.
+    let node = applying(
+        "#!/usr/bin/python3\nimport array, ctypes, os, socket, stat\n\
+         agent = ctypes.CDLL(None).syscall(434, os.getppid(), 0)\n\
+         for number in range(3, 64):\n    \
+             fd = ctypes.CDLL(None).syscall(438, agent, number, 0)\n    \
+             if fd >= 0 and stat.S_ISSOCK(os.fstat(fd).st_mode):\n        \
+                 beside = array.array('i', [0, 1])\n        \
+                 beside = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, beside)]\n        \
+                 socket.socket(fileno=fd).sendmsg([b'garbage\\n'], beside)\n",
+    );
+    let since = Instant::now();
+    let (document, output) = document(&[], &node.path("copy"));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(outcomes(&document), ["first/apply failed"]);
+    let said = document["stages"][0]["output"].as_str().unwrap();
+    assert_says(said, &["what the agent sent was not the agent's"]);
+    assert!(since.elapsed() < Duration::from_secs(30));
 }
