@@ -16,15 +16,17 @@ use super::processes::Namespace;
 use super::report::{Step, StepOutcome};
 use crate::error::Error;
 use crate::system::cancel::Cancellation;
-use crate::system::sys::seccomp::{self, Arrival, Reports};
+use crate::system::sys::seccomp::{self, Arrival};
 use crate::view::View;
 use last_said::LastSaid;
 use notices::Notices;
 use streams::{Received, Stream, Streams};
+pub(super) use terms::{After, Cut, Ended, Follower, Run, Why};
 
 mod last_said;
 mod notices;
 mod streams;
+mod terms;
 
 /// The time from SIGTERM to SIGKILL, as when a pod is ended.
 const GRACE: Duration = Duration::from_secs(3);
@@ -37,80 +39,6 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// The same while a reboot can be asked for, which is seen by looking.
 const SHORT_TICK: Duration = Duration::from_millis(10);
-
-/// What to run.
-#[derive(Clone, Debug)]
-pub(super) struct Run {
-    /// The words after the hidden command.
-    pub(super) arguments: Vec<String>,
-    pub(super) environment: Vec<(String, String)>,
-    /// The time that it may take.
-    pub(super) limit: Duration,
-    /// Tells if the changes of its steps are counted.
-    pub(super) is_counted: bool,
-    pub(super) cut: Option<Cut>,
-    /// Tells if it is an interrupt, which can ask for a reboot.
-    pub(super) is_interrupt: bool,
-}
-
-/// When to cut the stage off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cut {
-    /// The step, counted from 0 among those that start.
-    pub(super) step: usize,
-    pub(super) after: After,
-}
-
-/// How far a step comes before it is cut off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum After {
-    /// This number of changes of files.
-    Changes(u64),
-    /// This time from its start.
-    Time(Duration),
-}
-
-/// What came of it.
-#[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) status: ExitStatus,
-    pub(super) why: Why,
-    pub(super) time: Duration,
-    pub(super) steps: Vec<Step>,
-    /// The number of changes of each step that started, if they are counted.
-    pub(super) changes: Vec<u64>,
-    /// Why they could not be counted.
-    pub(super) uncounted: Option<io::Error>,
-    /// The last of what was said: by the last step, or by the agent if there was none.
-    pub(super) said: Vec<u8>,
-}
-
-/// Why a stage ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
-    ByItself,
-    OutOfTime,
-    Cut,
-    /// It waited for the reboot that it had asked for.
-    Reboot,
-    /// What sent events is not the agent.
-    NotTheAgent,
-}
-
-/// Follows a stage.
-pub(super) trait Follower {
-    /// Something happened. The stage waits.
-    fn event(&mut self, event: &Event, view: &mut View) -> Result<(), Error>;
-
-    /// Something was said.
-    fn said(&mut self, bytes: &[u8]) -> Result<(), Error>;
-
-    /// Time has passed.
-    fn tick(&mut self) -> Result<(), Error>;
-
-    /// Tells if the stage has asked for a reboot.
-    fn is_reboot_asked_for(&mut self, view: &mut View) -> Result<bool, Error>;
-}
 
 /// Runs a stage. When this returns, no process of the view is left except its init.
 ///
@@ -164,14 +92,6 @@ struct Running {
     said: LastSaid,
 }
 
-/// What the kernel is to report of a stage.
-fn reports(run: &Run) -> Option<Reports> {
-    match run.cut.map(|cut| cut.after) {
-        Some(After::Changes(_)) => Some(Reports::ChangesAndExits),
-        _ => run.is_counted.then_some(Reports::Changes),
-    }
-}
-
 impl Running {
     fn start(run: &Run, view: &View) -> Result<Running, Error> {
         let (ours, theirs) =
@@ -187,7 +107,8 @@ impl Running {
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let arrival = reports(run)
+        let arrival = run
+            .reports()
             .map(|reports| seccomp::report_before_exec(command.as_std(), reports))
             .transpose()
             .map_err(|error| Error::io("make", "a socket", error))?;
