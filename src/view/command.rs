@@ -11,7 +11,7 @@ use nix::sched::{CloneFlags, setns};
 
 use super::init::Init;
 use crate::error::Error;
-use crate::system::sys::namespaces::{Joining, join_before_exec};
+use crate::system::sys::namespaces::{Joining, close_before_exec, join_before_exec};
 
 /// A command that runs in a view, as its root user.
 #[derive(Debug)]
@@ -58,6 +58,7 @@ impl ViewCommand {
     /// If it cannot be started.
     pub fn spawn(&mut self) -> Result<Child, Error> {
         let (pids, command) = (&self.pids, &mut self.command);
+        close_before_exec(command);
         // The pid namespace is that of the children of one thread. An ordinary user has no
         // way back to the own one: so this thread starts the command, and ends.
         let spawned = thread::scope(|scope| {

@@ -1,9 +1,7 @@
 //! What the kernel refuses: one line says what is missing, and what would do.
 
-use std::process::Command;
-
 use super::stage::{Maker, Stage};
-use crate::support::{Skip, is_root, skip, wrapped};
+use crate::support::{Skip, is_root, or_skip, skip, wrapped};
 
 /// Asserts that no view can be made after `words`, and that the one line says `what`.
 #[track_caller]
@@ -31,10 +29,7 @@ fn root_without_rights_is_told_what_would_do() {
 
 #[test]
 fn the_limit_of_user_namespaces_is_named() {
-    let able = Command::new("unshare").args(["-Ur", "true"]).output();
-    if !able.is_ok_and(|output| output.status.success()) {
-        skip!(Skip::NotPossible("this user may have no user namespace"));
-    }
+    or_skip!(Maker::Self_.expect_overlays());
     let script = "echo 0 >/proc/sys/user/max_user_namespaces; exec \"$@\"";
     let words = ["unshare", "-Urpf", "--mount-proc", "sh", "-c", script, "sh"];
     assert_refused(&words, "a user namespace (No space left on device");
@@ -42,10 +37,7 @@ fn the_limit_of_user_namespaces_is_named() {
 
 #[test]
 fn a_view_that_is_refused_leaves_nothing_in_the_directory_to_keep() {
-    let able = Command::new("unshare").args(["-Ur", "true"]).output();
-    if !able.is_ok_and(|output| output.status.success()) {
-        skip!(Skip::NotPossible("this user may have no user namespace"));
-    }
+    or_skip!(Maker::Self_.expect_overlays());
     let stage = Stage::new(Maker::Self_);
     let keep = stage.dir.path().join("kept");
     let script = "echo 0 >/proc/sys/user/max_user_namespaces; exec \"$@\"";
