@@ -164,7 +164,7 @@ fn mounts_are_laid_from_the_top_whatever_came_first() {
         let lines = lines(&output);
         assert_eq!(lines[1].stdout_of_success(), "b\na\n", "{maker:?}");
         assert_eq!(lines[1].scan(), ["+ /opt/b/in/new"], "{maker:?}");
-        assert_eq!(lines[0].list("gaps"), [""; 0], "{maker:?}");
+        assert_eq!(lines[0].gaps(), [""; 0], "{maker:?}");
     }
 }
 
@@ -183,7 +183,7 @@ fn a_mount_with_a_long_path_is_viewed_as_well() {
         let lines = lines(&output);
         lines[1].stdout_of_success();
         assert_eq!(lines[1].scan(), [format!("+ /{path}/new")], "{maker:?}");
-        assert_eq!(lines[0].list("gaps"), [""; 0], "{maker:?}");
+        assert_eq!(lines[0].gaps(), [""; 0], "{maker:?}");
     }
 }
 
