@@ -6,6 +6,7 @@
 
 mod adopt;
 mod below;
+mod calls;
 mod changes;
 mod command;
 mod digest;
@@ -19,8 +20,8 @@ mod snapshot;
 pub mod stand_in;
 
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::fs;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -29,6 +30,7 @@ use nix::mount::{MntFlags, umount2};
 
 use crate::error::Error;
 use crate::host::Root;
+pub use calls::{Call, Parameter};
 pub use command::ViewCommand;
 use furniture::Files;
 use init::{Init, Plan};
@@ -141,21 +143,6 @@ pub struct Detail {
     /// Owner and group before and after, if they changed.
     pub owner: Option<((u32, u32), (u32, u32))>,
 }
-
-/// A call of a stand-in.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Call {
-    /// The name that it was called by.
-    pub program: String,
-    /// Its arguments.
-    pub arguments: Vec<String>,
-    /// The kernel's parameters that it would have set.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub set: Vec<Parameter>,
-}
-
-/// A parameter of the kernel: its path below /proc/sys, and a value.
-pub type Parameter = (String, String);
 
 /// Has this process leave the mounts of the machine for a private copy of them, as root of
 /// the machine or, if it is not that, as root of a user namespace. To be called once,
@@ -327,11 +314,14 @@ impl View {
     /// # Errors
     /// If the record cannot be read.
     pub fn calls(&mut self) -> Result<Vec<Call>, Error> {
-        let (calls, read) = read_calls(&self.files.calls, self.calls_read)
+        let found = calls::read(&self.files.calls, self.calls_read)
             .map_err(|error| Error::io("read", &self.files.calls, error))?;
-        self.calls_read = read;
-        let calls = calls.into_iter().filter(|call| !stand_in::is_boot(call));
-        Ok(calls.collect())
+        self.calls_read = found.read;
+        if found.has_more && !self.gaps.iter().any(|gap| gap == calls::LEFT_OUT) {
+            self.gaps.push(calls::LEFT_OUT.to_owned());
+        }
+        let calls = found.calls.into_iter();
+        Ok(calls.filter(|call| !call.is_boot()).collect())
     }
 
     /// Gives the view a new boot id, as a reboot does. The stand-ins hear of it.
@@ -340,7 +330,8 @@ impl View {
     /// If a file cannot be written.
     pub fn play_reboot(&self) -> Result<(), Error> {
         let calls = &self.files.calls;
-        stand_in::record(&stand_in::boot(), calls)
+        Call::boot()
+            .record(calls)
             .map_err(|error| Error::io("write", calls, error))?;
         furniture::new_boot_id(&self.files.boot_id)
     }
@@ -390,29 +381,4 @@ fn uppers(home: &Path, keep: Option<&Path>) -> Result<PathBuf, Error> {
         )));
     }
     Ok(keep.to_owned())
-}
-
-/// Reads the calls that are recorded after the first `read` bytes, and gives the number of
-/// bytes that have been read by then.
-fn read_calls(path: &Path, read: u64) -> io::Result<(Vec<Call>, u64)> {
-    let mut file = BufReader::new(File::open(path)?);
-    // A step may have emptied the file.
-    let mut read = if file.get_ref().metadata()?.len() < read {
-        0
-    } else {
-        read
-    };
-    file.seek(SeekFrom::Start(read))?;
-    let mut calls = Vec::new();
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let len = file.read_until(b'\n', &mut line)?;
-        if !line.ends_with(b"\n") {
-            return Ok((calls, read));
-        }
-        read += u64::try_from(len).unwrap_or_default();
-        // A step may have written anything.
-        calls.extend(serde_json::from_slice::<Call>(&line));
-    }
 }

@@ -8,7 +8,7 @@ mod sysctl;
 mod systemctl;
 
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -58,7 +58,7 @@ pub fn answer(mut command_line: impl Iterator<Item = OsString>) -> Option<u8> {
             set: answer.set,
         };
         // The call is answered all the same: a step may have taken the file away.
-        let _ = record(&call, &calls);
+        let _ = call.record(&calls);
     }
     Some(answer.code)
 }
@@ -97,7 +97,7 @@ struct Output<'a> {
 }
 
 fn by_name(name: &str, arguments: &[String], calls: &Path) -> Answer {
-    let earlier = || super::read_calls(calls, 0).unwrap_or_default().0;
+    let earlier = || super::calls::read(calls, 0).unwrap_or_default().calls;
     let mut output = Output {
         out: &mut io::stdout().lock(),
         err: &mut io::stderr().lock(),
@@ -107,31 +107,6 @@ fn by_name(name: &str, arguments: &[String], calls: &Path) -> Answer {
         "systemctl" | "service" => systemctl::answer(name, arguments, &earlier(), &mut output),
         _ => Answer::recorded(0),
     }
-}
-
-/// What stands in the record for a reboot.
-pub(super) fn boot() -> Call {
-    Call {
-        program: String::new(),
-        arguments: Vec::new(),
-        set: Vec::new(),
-    }
-}
-
-/// Tells if a record of a call is that of a reboot.
-pub(super) fn is_boot(call: &Call) -> bool {
-    call.program.is_empty()
-}
-
-/// Adds a call to the record.
-pub(super) fn record(call: &Call, calls: &Path) -> io::Result<()> {
-    let mut line = serde_json::to_vec(call)?;
-    line.push(b'\n');
-    // One write: several may be called at once.
-    OpenOptions::new()
-        .append(true)
-        .open(calls)?
-        .write_all(&line)
 }
 
 fn exit_code(exits: &str, name: &str) -> u8 {

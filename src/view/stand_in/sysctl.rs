@@ -7,7 +7,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::{Answer, Output, is_boot};
+use super::{Answer, Output};
 use crate::view::{Call, Parameter};
 
 /// Where parameters are.
@@ -52,7 +52,7 @@ fn only_reads(arguments: &[String]) -> bool {
 fn assignments(calls: &[Call]) -> Vec<Parameter> {
     let mut set = Vec::new();
     for call in calls {
-        if is_boot(call) {
+        if call.is_boot() {
             // The kernel has forgotten them. As files are now, which is near enough.
             set = of_system();
         }

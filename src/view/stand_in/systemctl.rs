@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use super::{Answer, Output, is_boot, sysctl};
+use super::{Answer, Output, sysctl};
 use crate::view::Call;
 
 /// The exit code for units of which none is active.
@@ -162,7 +162,7 @@ impl State {
             is_masked: false,
         };
         for call in calls {
-            if is_boot(call) {
+            if call.is_boot() {
                 state.is_active = state.is_enabled && !state.is_masked;
             } else if let Some(line) = Line::of(&call.program, &call.arguments)
                 && line.units.iter().any(|named| named == unit)

@@ -89,7 +89,7 @@ fn what_was_set_last_is_read_back() {
     );
     assert_eq!(calls.len(), 4);
     // Unless this machine sets it when it starts.
-    calls.push(crate::view::stand_in::boot());
+    calls.push(crate::view::Call::boot());
     check(calls, "kernel.ostype", line, "", 0);
 }
 

@@ -1,5 +1,4 @@
 use super::*;
-use crate::view::stand_in::boot;
 
 fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
@@ -19,7 +18,7 @@ fn asked(earlier: &[&str], text: &str) -> (String, u8) {
     let calls: Vec<Call> = earlier
         .iter()
         .map(|text| match *text {
-            "boot" => boot(),
+            "boot" => Call::boot(),
             text => call(text),
         })
         .collect();
