@@ -121,13 +121,15 @@ impl Running {
             Some(Err(error)) => (None, Some(error)),
             None => (None, None),
         };
-        let namespace = Namespace::of(child.id());
-        let namespace = namespace.inspect_err(|_| {
+        let streams = Streams::of(&mut child, ours);
+        let streams = streams.map_err(|error| Error::io("follow", "a stage", error));
+        let followed = streams.and_then(|streams| Ok((streams, Namespace::of(child.id())?)));
+        let (streams, namespace) = followed.inspect_err(|_| {
             let _ = child.kill();
             let _ = child.wait();
         })?;
         Ok(Running {
-            streams: Streams::of(&mut child, ours),
+            streams,
             notices: Notices::of(listener, child.id()),
             child,
             namespace,

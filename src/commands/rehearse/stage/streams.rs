@@ -1,6 +1,6 @@
 //! The streams of a stage: what its agent says, and its channel.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::Child;
@@ -48,13 +48,18 @@ pub(super) struct Streams {
 
 impl Streams {
     /// Takes the streams of a child, and this end of its channel.
-    pub(super) fn of(child: &mut Child, channel: UnixStream) -> Streams {
-        Streams {
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn of(child: &mut Child, channel: UnixStream) -> io::Result<Streams> {
+        // A step that has taken over the agent may read no answer: none is waited for.
+        channel.set_nonblocking(true)?;
+        Ok(Streams {
             stdout: child.stdout.take().map(OwnedFd::from),
             stderr: child.stderr.take().map(OwnedFd::from),
             channel: Some(channel),
             received: Vec::new(),
-        }
+        })
     }
 
     /// Waits until there is something to read, also of `more`, the rehearsal is cancelled, or
@@ -173,5 +178,24 @@ fn wait_for(fds: &mut [PollFd<'_>], wait: Duration) -> Result<(), Error> {
     match poll(fds, PollTimeout::from(millis)) {
         Ok(_) | Err(Errno::EINTR) => Ok(()),
         Err(error) => Err(Error::io("wait for", "a stage", error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_not_read_is_not_waited_for() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut child = Command::new("true").stdin(Stdio::null()).spawn().unwrap();
+        let streams = Streams::of(&mut child, ours).unwrap();
+        for _ in 0..100_000 {
+            streams.answer();
+        }
+        drop(theirs);
+        child.wait().unwrap();
     }
 }
