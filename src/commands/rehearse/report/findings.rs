@@ -12,6 +12,9 @@ use crate::commands::run_step::words;
 /// The check of steps that are cut off.
 pub(super) const CAN_BE_STARTED_ANEW: &str = "each step that was cut off can be started anew";
 
+/// What is said of that check where it has nothing to look at.
+const NO_CUT: &str = "no step was cut off";
+
 /// Something that a package must fulfil, and what was found against it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Check<'a> {
@@ -29,6 +32,8 @@ pub(super) struct Check<'a> {
     pub(super) number: usize,
     /// Tells if they are accepted.
     pub(super) is_allowed: bool,
+    /// Why nothing could be found, if that is so.
+    pub(super) not_tried: Option<&'static str>,
 }
 
 /// A line of what was found.
@@ -64,6 +69,7 @@ impl Report {
                 found: changed(&self.forgotten_by_upgrade),
                 number: self.forgotten_by_upgrade.len(),
                 is_allowed: false,
+                not_tried: None,
             });
         }
         if has(Pass::Again) || has(Pass::Forced) {
@@ -75,6 +81,7 @@ impl Report {
                 found: changed(&self.not_idempotent),
                 number: self.not_idempotent.len(),
                 is_allowed: self.allowed.changes,
+                not_tried: None,
             });
         }
         if let Some(left_behind) = &self.left_behind {
@@ -86,9 +93,11 @@ impl Report {
                 found: self.left(left_behind),
                 number: left_behind.len(),
                 is_allowed: self.allowed.leftovers,
+                not_tried: None,
             });
         }
-        if has(Pass::Cut) {
+        if has(Pass::Cut) || has(Pass::Anew) {
+            let is_good = self.not_restartable.is_empty();
             let found = self.not_restartable.iter().map(|step| Found {
                 line: format!("{} {}", step.mode, step.step),
                 diff: None,
@@ -101,6 +110,9 @@ impl Report {
                 found: found.collect(),
                 number: self.not_restartable.len(),
                 is_allowed: false,
+                not_tried: (self.cut_steps() == 0)
+                    .then_some(NO_CUT)
+                    .filter(|_| is_good),
             });
         }
         checks
@@ -147,12 +159,17 @@ impl Report {
         if !is_tried || !self.not_restartable.is_empty() {
             return None;
         }
-        let cut = self.stages.iter().filter(|stage| stage.has_cut_step());
-        Some(match cut.count() {
-            0 => "no step was cut off".to_owned(),
+        Some(match self.cut_steps() {
+            0 => NO_CUT.to_owned(),
             1 => "the one step that was cut off can be started anew".to_owned(),
             number => format!("each of {number} steps that were cut off can be started anew"),
         })
+    }
+
+    /// The number of steps that were cut off.
+    fn cut_steps(&self) -> usize {
+        let cut = self.stages.iter().filter(|stage| stage.has_cut_step());
+        cut.count()
     }
 
     /// Tells if the package was installed or upgraded.

@@ -14,9 +14,14 @@ struct Case {
     class: String,
     name: String,
     seconds: f64,
-    is_skipped: bool,
+    skipped: Option<Skipped>,
     failure: Option<Failure>,
+    /// What there is to read of one that has not failed.
+    said: String,
 }
+
+/// Why a test was skipped, if that needs words.
+type Skipped = Option<&'static str>;
 
 struct Failure {
     message: String,
@@ -32,7 +37,7 @@ pub(in crate::commands::rehearse) fn document(report: &Report) -> String {
     cases.extend(report.checks().iter().map(of_check));
     tell_apart(&mut cases);
     let failures = cases.iter().filter(|case| case.failure.is_some()).count();
-    let skipped = cases.iter().filter(|case| case.is_skipped).count();
+    let skipped = cases.iter().filter(|case| case.skipped.is_some()).count();
     let name = attribute(&format!("rehearse {} {}", report.package, report.version));
     let (tests, seconds) = (cases.len(), report.seconds);
     let mut xml = String::new();
@@ -53,8 +58,16 @@ pub(in crate::commands::rehearse) fn document(report: &Report) -> String {
             case.seconds
         );
         let _ = match &case.failure {
-            None if case.is_skipped => writeln!(xml, "><skipped/></testcase>"),
-            None => writeln!(xml, "/>"),
+            None => match case.skipped {
+                Some(None) => writeln!(xml, "><skipped/></testcase>"),
+                Some(Some(why)) => writeln!(xml, "><skipped message=\"{why}\"/></testcase>"),
+                None if case.said.is_empty() => writeln!(xml, "/>"),
+                None => writeln!(
+                    xml,
+                    "><system-out>{}</system-out></testcase>",
+                    lines(&case.said)
+                ),
+            },
             Some(Failure { message, text }) => writeln!(
                 xml,
                 // Some systems show the text alone, and some want a type.
@@ -71,14 +84,20 @@ pub(in crate::commands::rehearse) fn document(report: &Report) -> String {
 fn of_check(check: &Check<'_>) -> Case {
     let lines = check.found.iter().map(|found| found.line.as_str());
     let lines: Vec<&str> = lines.collect();
+    let found = lines.join("\n");
+    let is_accepted = check.number > 0 && check.is_allowed;
     Case {
         class: "rehearse".to_owned(),
         name: check.name.to_owned(),
         seconds: 0.0,
-        is_skipped: false,
+        skipped: check.not_tried.map(Some),
+        said: match is_accepted {
+            true => format!("{} (allowed)\n{found}", check.title),
+            false => String::new(),
+        },
         failure: check.has_failed().then(|| Failure {
             message: check.title.to_owned(),
-            text: with_help(lines.join("\n"), check.help),
+            text: with_help(found, check.help),
         }),
     }
 }
@@ -125,7 +144,8 @@ fn of_stage(stage: &Stage, has_network: bool) -> Vec<Case> {
             class: class.clone(),
             name: step.path.clone(),
             seconds: step.seconds,
-            is_skipped: step.outcome == StepOutcome::Skipped,
+            skipped: (step.outcome == StepOutcome::Skipped).then_some(None),
+            said: String::new(),
             failure: how(step).filter(|_| step.outcome.is_failure()).map(failure),
         })
         .collect();
@@ -135,7 +155,8 @@ fn of_stage(stage: &Stage, has_network: bool) -> Vec<Case> {
             class,
             name: stage.mode.name().to_owned(),
             seconds: stage.seconds,
-            is_skipped: false,
+            skipped: None,
+            said: String::new(),
             failure: stage.has_failed().then(|| {
                 failure(match stage.outcome {
                     StageOutcome::OutOfTime => "out of time".to_owned(),

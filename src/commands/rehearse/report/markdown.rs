@@ -163,8 +163,10 @@ fn calls(report: &Report, page: &mut Page) {
 
 /// What stands at the end of each page.
 fn end(report: &Report) -> String {
-    let notes = report.not_looked_at().map(str::to_owned);
-    let notes = notes.into_iter().chain(report.notes());
+    let checks = report.checks();
+    let not_tried = checks.iter().filter_map(|check| check.not_tried);
+    let not_looked_at = report.not_looked_at().into_iter().chain(not_tried);
+    let notes = not_looked_at.map(str::to_owned).chain(report.notes());
     let mut end = String::new();
     // A page has room for some.
     for note in notes.take(8) {

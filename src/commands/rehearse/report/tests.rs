@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::commands::rehearse::Allow;
+use crate::output::Palette;
 
 mod whole;
 
@@ -185,6 +186,48 @@ fn what_is_allowed_is_told_and_is_no_failure() {
         step: "good.sh".to_owned(),
     });
     assert!(!report.is_ok());
+}
+
+#[test]
+fn what_is_allowed_is_in_junit_as_a_test_that_has_passed() {
+    let mut report = nasty();
+    report.stages.remove(0);
+    report.allowed.changes = true;
+    let document = junit::document(&report);
+    for part in [
+        "name=\"a second pass changes nothing\" time=\"0.000\"><system-out>Not idempotent: a second \
+         pass changes (allowed)\napply good.sh: ~ /a\\u{1b}[2J",
+        "&lt;c&gt;",
+        "</system-out></testcase>\n",
+    ] {
+        assert!(document.contains(part), "{part} in {document}");
+    }
+    report.not_idempotent.clear();
+    assert!(!junit::document(&report).contains("system-out"));
+}
+
+/// A check of nothing has not passed.
+#[test]
+fn where_no_step_was_cut_off_each_form_says_so() {
+    let mut report = nasty();
+    report.stages.remove(0);
+    let skipped = "name=\"each step that was cut off can be started anew\" \
+                   time=\"0.000\"><skipped message=\"no step was cut off\"/></testcase>\n";
+    assert!(!junit::document(&report).contains(skipped));
+    assert!(!markdown::page(&report).contains("no step was cut off"));
+    // It had ended before. Or there was no place for a cut.
+    report.stages[0].steps[0].outcome = StepOutcome::Succeeded;
+    for pass in [Pass::Cut, Pass::Anew] {
+        report.stages[0].pass = pass;
+        let document = junit::document(&report);
+        assert!(document.contains(skipped), "{document}");
+        assert!(document.contains("skipped=\"1\""), "{document}");
+        let page = markdown::page(&report);
+        assert!(page.contains("\n*note:* `no step was cut off`\n"), "{page}");
+        let text = human::text(&report, Palette::PLAIN);
+        assert!(text.contains("; no step was cut off; "), "{text}");
+        assert!(!text.contains("that was cut off can be"), "{text}");
+    }
 }
 
 #[test]
