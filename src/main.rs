@@ -89,9 +89,13 @@ fn main() -> ExitCode {
         }
         Request::Rehearse(options) => {
             let outcome = Signals::of_process().and_then(|signals| {
-                answer(options.color, |printer| {
-                    rehearse::run(&options, &signals, printer)
-                })
+                let mut printer = Printer::stdout(options.color);
+                let outcome = rehearse::run(&options, &signals, &mut printer);
+                // The exit code is the answer here, also if the reader of the rest has left.
+                match printer.flush() {
+                    Ok(()) | Err(Error::ReaderLeft) => outcome,
+                    Err(error) => outcome.and(Err(error)),
+                }
             });
             code_of(outcome, &mut console)
         }

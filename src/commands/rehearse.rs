@@ -123,6 +123,14 @@ pub struct Allow {
 /// # Errors
 /// If the package cannot be used, there can be no view, or the rehearsal is cancelled.
 pub fn run(options: &Options, signals: &Signals, printer: &mut Printer) -> Result<Outcome, Error> {
+    match rehearse(options, signals, printer) {
+        // The life has not come to its end: it is not known if the package is good.
+        Err(Error::ReaderLeft) => Ok(Outcome::Failed),
+        outcome => outcome,
+    }
+}
+
+fn rehearse(options: &Options, signals: &Signals, printer: &mut Printer) -> Result<Outcome, Error> {
     let root = absolute(&options.root)?;
     expect_directory("--root", &root)?;
     for (option, dir) in [
@@ -204,22 +212,30 @@ pub fn run(options: &Options, signals: &Signals, printer: &mut Printer) -> Resul
         has_shown_shell: false,
     };
     let lived = rehearsal.run();
-    rehearsal.live.erase()?;
+    let erased = rehearsal.live.erase();
     let report = rehearsal.report;
-    lived?;
+    lived.and(erased)?;
     show(&report, options, printer)
 }
 
 fn show(report: &Report, options: &Options, printer: &mut Printer) -> Result<Outcome, Error> {
-    // First of all: the reader of stdout may leave.
-    if let Some(junit) = &options.junit {
+    // First of all: the reader of stdout may leave. If the disk is full, the other report
+    // still has what was found.
+    let written = options.junit.as_ref().map_or(Ok(()), |junit| {
         let document = report::junit::document(report);
-        fs::write(junit, document).map_err(|error| Error::io("write", junit, error))?;
-    }
-    match options.output {
-        Output::Human => report::human::print(report, printer)?,
-        Output::Json => report::json::print(report, printer)?,
-        Output::Markdown => printer.bytes(report::markdown::page(report).as_bytes())?,
+        fs::write(junit, document).map_err(|error| Error::io("write", junit, error))
+    });
+    let printed = match options.output {
+        Output::Human => report::human::print(report, printer),
+        Output::Json => report::json::print(report, printer),
+        Output::Markdown => printer.bytes(report::markdown::page(report).as_bytes()),
+    };
+    let printed = printed.and_then(|()| printer.flush());
+    written?;
+    // The exit code tells what was found, also if no one reads the rest.
+    match printed {
+        Ok(()) | Err(Error::ReaderLeft) => {}
+        Err(error) => return Err(error),
     }
     Ok(match report.ok {
         true => Outcome::Succeeded,

@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::support::{Node, assert_says, or_skip, stderr, stdout};
+use super::support::{Node, assert_says, or_skip, pipe_without_reader, stderr, stdout};
 use super::{can_have_a_view, document, package, rehearse};
 
 /// A package whose apply is this script, with an uninstall that does nothing.
@@ -307,4 +307,33 @@ fn what_a_failed_uninstall_leaves_is_not_looked_at_and_that_is_said() {
         &markdown(&["--no-cut"], &node),
         &["\n*note:* `uninstall failed: what it leaves was not looked at`\n"],
     );
+}
+
+#[test]
+fn a_junit_report_that_cannot_be_written_does_not_take_the_other_report_away() {
+    or_skip!(can_have_a_view());
+    let node = applying("#!/bin/sh\n:\n");
+    // It can be opened, and is full.
+    let output = rehearse(&["--no-cut", "--junit", "/dev/full"], &node.path("copy")).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_says(&stdout(&output), &["✓ every stage succeeded"]);
+    assert_says(&stderr(&output), &["/dev/full"]);
+}
+
+/// What 0 says is not known.
+#[test]
+fn a_rehearsal_whose_reader_leaves_before_its_end_has_not_succeeded() {
+    or_skip!(can_have_a_view());
+    let node = applying("#!/bin/sh\n:\n");
+    let mut command = rehearse(&["--no-cut"], &node.path("copy"));
+    let status = command.stdout(pipe_without_reader()).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+    // The reader of a document leaves when the life has been lived.
+    for (script, code) in [(":", 0), ("exit 1", 1)] {
+        let node = applying(&format!("#!/bin/sh\n{script}\n"));
+        let mut command = rehearse(&["--no-cut", "--output", "json"], &node.path("copy"));
+        let status = command.stdout(pipe_without_reader()).status().unwrap();
+        assert_eq!(status.code(), Some(code));
+    }
 }
