@@ -26,6 +26,29 @@ pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     }
 }
 
+/// Sends a signal to the process of a pidfd, and to no other that has its number by now
+/// (pidfd_send_signal, Linux 5.1).
+///
+/// # Errors
+/// The kernel's: ESRCH if it has ended, EPERM.
+pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: libc::c_int) -> io::Result<()> {
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: pidfd_send_signal takes integers and, in place of a siginfo, null.
+    let sent = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            no_info,
+            0,
+        )
+    };
+    match sent {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// A child of this process that has exited and waits to be reaped, which it goes
 /// on doing: the process `pid`, or any if that is `None`. `Ok(None)`: no such
 /// child has exited yet.
@@ -283,11 +306,26 @@ pub fn cloexec_above_stderr() -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
     use super::*;
 
     #[test]
     fn a_process_that_does_not_exist_has_no_pidfd() {
         let error = pidfd_open(u32::MAX >> 1).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ESRCH));
+    }
+
+    #[test]
+    fn a_signal_by_pidfd_ends_its_process_and_then_finds_none() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let pidfd = pidfd_open(child.id()).unwrap();
+        pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL).unwrap();
+        child.wait().unwrap();
+        let error = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ESRCH));
     }
 

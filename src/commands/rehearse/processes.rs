@@ -1,14 +1,15 @@
 //! The processes of the view, as this process sees them.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::error::Error;
+use crate::system::sys::{pidfd_open, pidfd_send_signal};
 
 /// The most rounds of signals. Processes that are started faster than that are left to the
 /// end of the view.
@@ -30,11 +31,36 @@ impl Namespace {
     /// Sends a signal to each process of the namespace, except its init. Returns how many
     /// there were.
     pub(super) fn signal(&self, signal: Signal) -> usize {
-        let Ok(processes) = self.processes() else {
-            return 0;
-        };
-        let sent = processes.iter().filter(|pid| kill(**pid, signal).is_ok());
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let sent = entries.filter(|entry| self.signal_one(&entry.path(), signal));
         sent.count()
+    }
+
+    /// Sends it to a process if it is of the namespace. Tells if it was sent.
+    fn signal_one(&self, process: &Path, signal: Signal) -> bool {
+        let name = process.file_name().and_then(OsStr::to_str);
+        let Some(pid) = name.and_then(|name| name.parse().ok()) else {
+            return false;
+        };
+        if !self.has(process) || !is_to_be_ended(process) {
+            return false;
+        }
+        // It is held first and looked at again: its number may be that of a process of the
+        // machine by now.
+        let held = pidfd_open(pid);
+        if !self.has(process) {
+            return false;
+        }
+        match held {
+            Ok(held) => pidfd_send_signal(held.as_fd(), signal as i32).is_ok(),
+            // It has ended.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => false,
+            // The kernel has no such thing.
+            Err(_) => {
+                let pid = i32::try_from(pid).map(Pid::from_raw);
+                pid.is_ok_and(|pid| kill(pid, signal).is_ok())
+            }
+        }
     }
 
     /// Ends all of them, also those that are started meanwhile.
@@ -46,26 +72,10 @@ impl Namespace {
         }
     }
 
-    fn processes(&self) -> io::Result<Vec<Pid>> {
-        let mut found = Vec::new();
-        for entry in fs::read_dir("/proc")? {
-            let entry = entry?;
-            let pid = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok());
-            let Some(pid) = pid else {
-                continue;
-            };
-            // A process of another user, or one that has just ended.
-            let namespace = fs::read_link(entry.path().join("ns/pid"));
-            if namespace.is_ok_and(|namespace| namespace.as_os_str() == self.0)
-                && is_to_be_ended(&entry.path())
-            {
-                found.push(Pid::from_raw(pid));
-            }
-        }
-        Ok(found)
+    /// Tells if a process is in it. Not one that has ended, or of another user.
+    fn has(&self, process: &Path) -> bool {
+        let namespace = fs::read_link(process.join("ns/pid"));
+        namespace.is_ok_and(|namespace| namespace.as_os_str() == self.0)
     }
 }
 
