@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::support::running::wait_until;
 use super::support::seccomp::with_refused;
-use super::support::{Running, assert_says, or_skip};
+use super::support::{Node, Running, assert_says, or_skip};
 use super::{assert_root_untouched, can_have_a_view, document, outcomes, rehearse};
 
 /// A package with these scripts, each the only step of a mode.
@@ -330,4 +330,29 @@ fn the_change_at_which_a_step_is_cut_off_is_not_made() {
             "{found}"
         );
     }
+}
+
+/// The one before it makes changes, too.
+#[test]
+fn of_two_steps_the_one_with_more_changes_is_cut_off() {
+    or_skip!(can_have_a_view());
+    let changes = |name: &str, number: usize| -> String {
+        let line = |at| format!(": > /etc/rehearse-{name}{at}\n");
+        (0..number).map(line).collect()
+    };
+    let node = Node::new()
+        .step("a.sh", &format!("#!/bin/sh\n{}", changes("a", 3)))
+        .step("b.sh", &format!("#!/bin/sh\n{}", changes("b", 4)));
+    let (found, _) = document(&[], &node.path("copy"));
+    let steps = stages(&found, "cut")[0]["steps"].as_array().unwrap();
+    let steps: Vec<_> = steps
+        .iter()
+        .map(|step| {
+            (
+                step["path"].as_str().unwrap(),
+                step["outcome"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(steps, [("a.sh", "succeeded"), ("b.sh", "cut")], "{found}");
 }

@@ -101,6 +101,43 @@ fn processes_that_outlive_their_step_end_with_its_stage() {
     assert!(!sleeps(&time));
 }
 
+/// On a node they are gone with the container of the stage, too.
+#[test]
+fn processes_that_outlive_their_step_are_gone_in_the_next_stage() {
+    or_skip!(can_have_a_view());
+    let time = unique();
+    let script = format!(
+        "#!/bin/sh\ngrep -qs \"^sleep.{time}\" /proc/[0-9]*/cmdline && exit 3\n\
+         setsid sleep {time} >/dev/null 2>&1 </dev/null &\n"
+    );
+    let (document, output) = document(&["--no-cut"], &applying(&script).path("copy"));
+    assert_eq!(output.status.code(), Some(0), "{document}");
+    assert!(outcomes(&document).contains(&"forced/apply succeeded".to_owned()));
+}
+
+/// It is what a person needs to see.
+#[test]
+fn of_what_a_stage_said_the_last_is_kept_and_only_that_of_its_last_step() {
+    or_skip!(can_have_a_view());
+    let many =
+        "i=0\nwhile [ $i -lt 3000 ]; do echo \"a line that is long enough $i\"; i=$((i+1)); done\n";
+    let node = applying("#!/bin/sh\necho of-the-first\n").step(
+        "b.sh",
+        &format!("#!/bin/sh\n{many}echo the-very-last\nexit 1\n"),
+    );
+    for _ in 0..3 {
+        let (document, _) = document(&["--no-cut"], &node.path("copy"));
+        let said = document["stages"][0]["output"].as_str().unwrap();
+        assert_says(said, &["the-very-last\n"]);
+        assert!(!said.contains("of-the-first"), "{said}");
+        assert!(said.len() < 40_000, "{} bytes", said.len());
+    }
+    let node = applying("#!/bin/sh\nexit 1\n");
+    let (document, _) = document(&["--no-cut"], &node.path("copy"));
+    let said = document["stages"][0]["output"].as_str().unwrap_or_default();
+    assert!(!said.contains("--------"), "{said}");
+}
+
 #[test]
 fn a_signal_cancels_the_rehearsal_and_ends_what_runs() {
     or_skip!(can_have_a_view());

@@ -337,3 +337,36 @@ fn a_rehearsal_whose_reader_leaves_before_its_end_has_not_succeeded() {
         assert_eq!(status.code(), Some(code));
     }
 }
+
+#[test]
+fn what_a_step_changes_in_both_later_passes_is_one_finding() {
+    or_skip!(can_have_a_view());
+    let config = "#!/bin/sh\necho a >>/etc/rehearse-config\n";
+    let node = lives("#!/bin/sh\n:\n", &[("config", config)], &json!({}));
+    let (document, _) = document(&["--no-cut"], &node.path("copy"));
+    let found = document["not_idempotent"].as_array().unwrap();
+    assert_eq!(found.len(), 1, "{document}");
+    assert_eq!(found[0]["pass"], "again");
+}
+
+/// The agent does that before the first step.
+#[test]
+fn files_of_root_dir_are_changes_of_no_step() {
+    or_skip!(can_have_a_view());
+    let node = applying("#!/bin/sh\n: >/etc/rehearse-of-step\n");
+    let etc = node.path("copy/root_dir/etc");
+    fs::create_dir_all(&etc).unwrap();
+    fs::write(etc.join("rehearse-laid"), "a\n").unwrap();
+    let (document, _) = document(&["--no-cut"], &node.path("copy"));
+    let changes = document["changes"].as_array().unwrap();
+    let step_of = |path: &str| {
+        let change = changes.iter().find(|change| change["path"] == path);
+        change.map(|change| change["step"].clone())
+    };
+    assert_eq!(
+        step_of("/etc/rehearse-laid"),
+        Some(Value::Null),
+        "{document}"
+    );
+    assert_eq!(step_of("/etc/rehearse-of-step"), Some(json!("a.sh")));
+}
