@@ -154,3 +154,19 @@ fn what_asks_is_not_recorded_and_what_changes_is() {
         assert!(is_recorded(changes), "{changes}");
     }
 }
+
+#[test]
+fn a_masked_unit_is_not_enabled_does_not_start_at_boot_and_cannot_be_enabled() {
+    let masked = "systemctl mask a";
+    assert_eq!(
+        asked(&[masked], "systemctl is-enabled a"),
+        ("masked\n".to_owned(), 1)
+    );
+    assert_eq!(asked(&[masked], "systemctl is-active a").1, 0);
+    assert_eq!(asked(&[masked, "boot"], "systemctl is-active a").1, 3);
+    assert_eq!(asked(&[masked], "systemctl enable a").1, 1);
+    assert_eq!(
+        asked(&[masked, "systemctl unmask a"], "systemctl enable a").1,
+        0
+    );
+}
