@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 
 use super::support::running::wait_until;
-use super::support::{Node, Running, Skip, assert_says, is_root, or_skip, skip};
+use super::support::{Node, Running, Skip, assert_says, is_root, or_skip, skip, stdout};
 use super::{can_have_a_view, document, outcomes, rehearse};
 
 fn applying(script: &str) -> Node {
@@ -66,6 +66,15 @@ fn a_step_that_hangs_is_ended_when_the_stage_is_out_of_time() {
         assert_says(stage["output"].as_str().unwrap(), &["begun"]);
         assert!(!sleeps(&time));
     }
+    let node = applying(&format!("#!/bin/sh\nsleep {time}\n"));
+    let mut command = rehearse(&["--timeout", "1s"], &node.path("copy"));
+    assert_says(
+        &stdout(&command.output().unwrap()),
+        &[
+            "  a.sh (out of time)\n",
+            "let stages take longer: --timeout",
+        ],
+    );
 }
 
 #[test]

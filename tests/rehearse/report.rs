@@ -148,6 +148,15 @@ fn a_failed_stage_says_what_it_means_and_what_to_do() {
         assert_says(&shown, &[&network.replace("help:", "      = help:")]);
         assert!(!shown.contains("mend the step"), "{shown}");
     }
+    // A shell that looks for a program that the root lacks.
+    for said in ["9: update-grub: not found", "kexec: command not found"] {
+        let shown = human(&[], &failing(said));
+        assert_says(
+            &shown,
+            &["help: the root lacks a program", "--stand-in NAME"],
+        );
+        assert!(!shown.contains("mend the step"), "{shown}");
+    }
     // It is there.
     let shown = human(&["--network"], &failing("Network is unreachable"));
     assert!(!shown.contains("no network in the view"), "{shown}");

@@ -196,7 +196,9 @@ impl<'p> Live<'p> {
         let mut parts: Vec<String> = steps.collect();
         match stage.outcome {
             StageOutcome::Rebooted => parts.push("reboot played".to_owned()),
-            StageOutcome::OutOfTime => parts.push("out of time".to_owned()),
+            StageOutcome::OutOfTime if !stage.steps.iter().any(is_out_of_time) => {
+                parts.push("out of time".to_owned());
+            }
             _ if escaped_the_cut(stage) => parts.push("ended before it was cut off".to_owned()),
             _ => {}
         }
@@ -238,6 +240,10 @@ impl<'p> Live<'p> {
         self.printer.line(format_args!("{dim}  {note}{dim:#}"))?;
         self.printer.flush()
     }
+}
+
+fn is_out_of_time(step: &Step) -> bool {
+    step.outcome == StepOutcome::OutOfTime
 }
 
 /// Tells if a stage was to be cut off, and all of its steps had ended before that.

@@ -1,7 +1,8 @@
 //! What findings mean on a node, and what to do about them.
 
-use super::Stage;
+use super::{Stage, StageOutcome};
 use crate::commands::rehearse::plan::Pass;
+use crate::commands::rehearse::stand_ins;
 
 /// Lines about a finding, each with its label.
 pub(in crate::commands::rehearse) type Help = &'static [(&'static str, &'static str)];
@@ -50,25 +51,40 @@ pub(super) const NOT_RESTARTABLE: Help = &[
     ),
 ];
 
-const STAGE_FAILED: Help = &[
-    (
-        "note",
-        "on a node the operator starts this stage again until it succeeds, and goes no further",
-    ),
-    (
-        "help",
-        "mend the step, or give it what it needs: --env, --configmaps, --metadata, --root",
-    ),
-];
+const ON_A_NODE: (&str, &str) = (
+    "note",
+    "on a node the operator starts this stage again until it succeeds, and goes no further",
+);
 
-const STAGE_FAILED_WITHOUT_NETWORK: Help = &[
-    (
-        "note",
-        "on a node the operator starts this stage again until it succeeds, and goes no further",
-    ),
+const WHAT_IT_NEEDS: (&str, &str) = (
+    "help",
+    "mend the step, or give it what it needs: --env, --configmaps, --metadata, --root",
+);
+
+const STAGE_FAILED: Help = &[ON_A_NODE, WHAT_IT_NEEDS];
+
+const WITHOUT_NETWORK: Help = &[
+    ON_A_NODE,
     (
         "help",
         "there is no network in the view; --network lets steps use that of this machine",
+    ),
+];
+
+const WITHOUT_PROGRAM: Help = &[
+    ON_A_NODE,
+    (
+        "help",
+        "the root lacks a program that nodes may have: --stand-in NAME plays it, --root takes \
+         another root",
+    ),
+];
+
+const OUT_OF_TIME: Help = &[
+    ON_A_NODE,
+    (
+        "help",
+        "bound what can wait, as with timeout 60 COMMAND, or let stages take longer: --timeout",
     ),
 ];
 
@@ -88,7 +104,17 @@ pub(in crate::commands::rehearse) fn of_stage(stage: &Stage, has_network: bool) 
     match stage.pass {
         // A finding of its own says more.
         Pass::Anew => &[],
-        _ if lacks_network && !has_network => STAGE_FAILED_WITHOUT_NETWORK,
+        _ if lacks_network && !has_network => WITHOUT_NETWORK,
+        _ if lacks_program(&stage.output) => WITHOUT_PROGRAM,
+        _ if stage.outcome == StageOutcome::OutOfTime => OUT_OF_TIME,
         _ => STAGE_FAILED,
     }
+}
+
+/// Tells if a shell has not found one of the programs that are replaced.
+fn lacks_program(output: &str) -> bool {
+    stand_ins::names().any(|name| {
+        let lacks = |how| output.contains(&format!("{name}: {how}"));
+        lacks("not found") || lacks("command not found")
+    })
 }
