@@ -269,7 +269,10 @@ fn interrupt(json: &str) -> Result<InterruptData, String> {
     let base64 = BASE64_STANDARD.encode(json);
     match Interrupt::parse(&base64) {
         Ok(interrupt) => Ok(InterruptData { interrupt, base64 }),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(format!(
+            "expected such as {{\"type\":\"reboot\"}} or \
+             {{\"type\":\"service\",\"services\":[\"containerd\"]}}: {error}"
+        )),
     }
 }
 

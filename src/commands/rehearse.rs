@@ -267,7 +267,7 @@ fn expect_lower_version(old: &Package, new: &Package) -> Result<(), Error> {
     match is_lower {
         true => Ok(()),
         false => Err(Error::Usage(format!(
-            "--from: expected a version before {new}, got {old}"
+            "--from: expected a package_version before {new}, got {old}"
         ))),
     }
 }

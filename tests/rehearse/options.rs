@@ -380,7 +380,7 @@ fn wrong_usage_ends_with_2_before_anything_runs() {
         ),
         (
             &["--interrupt", "{\"type\":\"dance\"}", good],
-            "expected an interrupt's JSON",
+            r#"expected such as {"type":"reboot"} or "#,
         ),
         (&["--env", "NODE_ROLE", good], "expected NAME=VALUE"),
         (
@@ -409,7 +409,7 @@ fn wrong_usage_ends_with_2_before_anything_runs() {
         (&["/etc"], "/etc: expected the directory of a package"),
         (
             &["--from", good, good],
-            "--from: expected a version before 1.0.0, got 1.0.0",
+            "--from: expected a package_version before 1.0.0, got 1.0.0",
         ),
         (
             &["--shell", "--output", "json", good],
