@@ -43,6 +43,7 @@ fn main() {
         root: &root,
         keep: keep.as_deref(),
         network: env::var_os("VIEW_NETWORK").is_some(),
+        cmdline: None,
         stand_ins: &stand_ins,
         binary: &agent,
     };

@@ -83,6 +83,19 @@ pub(super) struct Rehearse {
     #[arg(long, value_name = "JSON", value_parser = interrupt, verbatim_doc_comment)]
     interrupt: Option<InterruptData>,
 
+    /// Words that a played reboot adds to /proc/cmdline
+    ///
+    /// They are there after the reboot of --interrupt, at the end. What the package writes
+    /// for a boot loader is not read.
+    #[arg(
+        long,
+        value_name = "WORDS",
+        value_parser = words,
+        hide_short_help = true,
+        verbatim_doc_comment
+    )]
+    cmdline: Option<String>,
+
     /// Directory that stands for the package's ConfigMap
     #[arg(long, value_name = "DIR")]
     configmaps: Option<PathBuf>,
@@ -216,6 +229,12 @@ impl TryFrom<Rehearse> for Options {
         if args.shell && is_stdout_taken {
             return Err(super::usage("--shell: expected --output human"));
         }
+        let has_reboot = matches!(&args.interrupt, Some(data) if data.interrupt == REBOOT);
+        if args.cmdline.is_some() && !has_reboot {
+            return Err(super::usage(
+                "--cmdline: expected --interrupt '{\"type\":\"reboot\"}', too",
+            ));
+        }
         let stand_ins = stand_ins::table(&args.stand_ins, &args.reals);
         Ok(Options {
             color: args.color.into(),
@@ -230,6 +249,7 @@ impl TryFrom<Rehearse> for Options {
             from: args.from,
             name: args.name,
             interrupt: args.interrupt,
+            cmdline: args.cmdline,
             configmaps: args.configmaps,
             metadata: args.metadata,
             env: args.env,
@@ -257,6 +277,9 @@ const OF_THE_RESOURCE: [(&str, &str); 4] = [
     ("noop", "no_op"),
 ];
 
+/// What plays a reboot.
+const REBOOT: Interrupt = Interrupt::NodeRestart {};
+
 fn interrupt(json: &str) -> Result<InterruptData, String> {
     let mut json = json.to_owned();
     if let Ok(mut interrupt) = serde_json::from_str::<Value>(&json)
@@ -273,6 +296,13 @@ fn interrupt(json: &str) -> Result<InterruptData, String> {
             "expected such as {{\"type\":\"reboot\"}} or \
              {{\"type\":\"service\",\"services\":[\"containerd\"]}}: {error}"
         )),
+    }
+}
+
+fn words(text: &str) -> Result<String, &'static str> {
+    match text.trim().is_empty() || text.contains(text::is_unshowable) {
+        true => Err("expected words without control characters, such as hugepages=4"),
+        false => Ok(text.trim().to_owned()),
     }
 }
 

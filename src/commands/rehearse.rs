@@ -63,6 +63,8 @@ pub struct Options {
     pub name: Option<String>,
     /// The interrupt to play.
     pub interrupt: Option<InterruptData>,
+    /// What a reboot that is played adds to the kernel's command line.
+    pub cmdline: Option<String>,
     /// The files of the package's ConfigMap.
     pub configmaps: Option<PathBuf>,
     /// The files that the operator puts into the package's `node-metadata`.

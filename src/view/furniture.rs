@@ -26,6 +26,10 @@ pub(super) struct Files {
     pub(super) calls: PathBuf,
     /// The boot id.
     pub(super) boot_id: PathBuf,
+    /// The kernel's command line.
+    pub(super) cmdline: PathBuf,
+    /// What a reboot adds to it.
+    added: Option<String>,
     /// What is laid over the real root.
     pub(super) stand_ins: PathBuf,
     /// The exit codes of the stand-ins.
@@ -39,6 +43,8 @@ impl Files {
             program: home.join("program"),
             calls: home.join("calls"),
             boot_id: home.join("boot_id"),
+            cmdline: home.join("cmdline"),
+            added: options.cmdline.map(str::to_owned),
             stand_ins: home.join("stand-ins"),
             exits: home.join("exits"),
         };
@@ -54,9 +60,20 @@ impl Files {
             .collect();
         write(&files.exits, &exits)?;
         new_boot_id(&files.boot_id)?;
+        write(&files.cmdline, command_line()?)?;
         make_dir(&files.stand_ins, 0o755)?;
         files.lay_over(root, options.stand_ins)?;
         Ok(files)
+    }
+
+    /// Makes them what they are after a reboot.
+    pub(super) fn reboot(&self) -> Result<(), Error> {
+        new_boot_id(&self.boot_id)?;
+        let Some(added) = &self.added else {
+            return Ok(());
+        };
+        let line = command_line()?;
+        write(&self.cmdline, format!("{} {added}\n", line.trim_end()))
     }
 
     /// Makes what is laid over the real root: the stand-ins, and directories of a view's
@@ -180,8 +197,15 @@ fn devices(dev: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// The kernel's command line on this machine.
+fn command_line() -> Result<String, Error> {
+    let source = "/proc/cmdline";
+    let line = fs::read(source).map_err(|error| Error::io("read", source, error))?;
+    Ok(String::from_utf8_lossy(&line).into_owned())
+}
+
 /// Writes another boot id.
-pub(super) fn new_boot_id(file: &Path) -> Result<(), Error> {
+fn new_boot_id(file: &Path) -> Result<(), Error> {
     let source = "/proc/sys/kernel/random/uuid";
     let id = fs::read(source).map_err(|error| Error::io("read", source, error))?;
     write(file, id)

@@ -41,6 +41,8 @@ pub(super) struct Plan<'a> {
     pub(super) container: &'a Path,
     /// The file that has the boot id.
     pub(super) boot_id: &'a Path,
+    /// The file that has the kernel's command line.
+    pub(super) cmdline: &'a Path,
     /// If the network is that of this process.
     pub(super) network: bool,
 }
@@ -301,6 +303,8 @@ fn mount_proc(proc: &Path, plan: &Plan<'_>) -> io::Result<OwnedFd> {
     let boot_id = proc.join("sys/kernel/random/boot_id");
     bind_read_only(plan.boot_id, &boot_id, Mounts::This)
         .map_err(|error| named("cover the boot id", error))?;
+    bind_read_only(plan.cmdline, &proc.join("cmdline"), Mounts::This)
+        .map_err(|error| named("cover the kernel's command line", error))?;
     let recursive = MsFlags::MS_BIND | MsFlags::MS_REC;
     let in_view: PathBuf = plan.container.join("root/proc");
     mount(Some(proc), &in_view, none, recursive, none)?;

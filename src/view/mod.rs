@@ -47,6 +47,8 @@ pub struct Options<'a> {
     pub keep: Option<&'a Path>,
     /// If the view shares the network of this process.
     pub network: bool,
+    /// What a reboot adds to the kernel's command line.
+    pub cmdline: Option<&'a str>,
     /// The programs that are replaced.
     pub stand_ins: &'a [StandIn],
     /// This program: the agent of the view, and its stand-ins.
@@ -200,6 +202,7 @@ impl View {
         let init = init::start(&Plan {
             container: &container,
             boot_id: &files.boot_id,
+            cmdline: &files.cmdline,
             network: options.network,
         })?;
         let gaps = [&mounted.layers.gaps[..], &init.gaps].concat();
@@ -324,7 +327,8 @@ impl View {
         Ok(calls.filter(|call| !call.is_boot()).collect())
     }
 
-    /// Gives the view a new boot id, as a reboot does. The stand-ins hear of it.
+    /// Gives the view a new boot id, and the kernel's new command line, as a reboot does. The
+    /// stand-ins hear of it.
     ///
     /// # Errors
     /// If a file cannot be written.
@@ -333,7 +337,7 @@ impl View {
         Call::boot()
             .record(calls)
             .map_err(|error| Error::io("write", calls, error))?;
-        furniture::new_boot_id(&self.files.boot_id)
+        self.files.reboot()
     }
 
     /// What of the root could not be laid into the view, and why: one line for each.

@@ -124,6 +124,44 @@ fn an_interrupt_is_recorded_and_its_reboot_is_played() {
 }
 
 #[test]
+fn a_reboot_that_is_played_adds_words_to_the_kernels_command_line() {
+    or_skip!(can_have_a_view());
+    // The second pass comes after the reboot.
+    let node = applying(
+        "#!/bin/sh\n[ -e /etc/was-here ] || ! grep spare_pages=7 /proc/cmdline || exit 1\n\
+         touch /etc/was-here\n",
+    );
+    node.script(
+        "after.sh",
+        "#!/bin/sh\ngrep -c ' quiet_pages spare_pages=7$' /proc/cmdline\n",
+    );
+    let mut config: Value = serde_json::from_str(&node.config()).unwrap();
+    let mut step = config["modes"]["apply"][0].clone();
+    step["path"] = json!("after.sh");
+    config["modes"]["post-interrupt-check"] = json!([step]);
+    node.write_config(config.to_string());
+    let reboot = ["--interrupt", r#"{"type":"reboot"}"#];
+    let words = ["--cmdline", " quiet_pages spare_pages=7"];
+    let copy = node.path("copy");
+    let (document_of, _) = document(&[reboot, words].concat(), &copy);
+    let outcomes_of = outcomes(&document_of);
+    for pass in ["first", "anew"] {
+        let expected = format!("{pass}/post-interrupt-check succeeded");
+        assert!(outcomes_of.contains(&expected), "{document_of}");
+    }
+
+    // What helps is said where it fails.
+    let help = "--cmdline plays what a reboot adds to /proc/cmdline";
+    let output = rehearse(&reboot, &copy).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_says(&stdout(&output), &["✗ post-interrupt-check", help]);
+    let failing = applying("#!/bin/sh\nfalse\n");
+    let output = rehearse(&[], &failing.path("copy")).output().unwrap();
+    assert_says(&stdout(&output), &["✗ apply"]);
+    assert!(!stdout(&output).contains(help));
+}
+
+#[test]
 fn an_interrupt_that_fails_fails() {
     or_skip!(can_have_a_view());
     let arguments = [
@@ -381,6 +419,14 @@ fn wrong_usage_ends_with_2_before_anything_runs() {
         (
             &["--interrupt", "{\"type\":\"dance\"}", good],
             r#"expected such as {"type":"reboot"} or "#,
+        ),
+        (
+            &["--cmdline", "quiet", good],
+            "--cmdline: expected --interrupt '{\"type\":\"reboot\"}', too",
+        ),
+        (
+            &["--cmdline", " ", good],
+            "expected words without control characters",
         ),
         (&["--env", "NODE_ROLE", good], "expected NAME=VALUE"),
         (

@@ -124,6 +124,7 @@ impl Rehearsal<'_> {
             root: self.root,
             keep,
             network: self.options.network,
+            cmdline: self.options.cmdline.as_deref(),
             stand_ins: &self.options.stand_ins,
             binary: Path::new("/proc/self/exe"),
         })?;

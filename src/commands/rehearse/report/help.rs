@@ -3,6 +3,7 @@
 use super::{Stage, StageOutcome};
 use crate::commands::rehearse::plan::Pass;
 use crate::commands::rehearse::stand_ins;
+use crate::package::Mode;
 
 /// Lines about a finding, each with its label.
 pub(in crate::commands::rehearse) type Help = &'static [(&'static str, &'static str)];
@@ -88,6 +89,15 @@ const OUT_OF_TIME: Help = &[
     ),
 ];
 
+const AFTER_INTERRUPT: Help = &[
+    ON_A_NODE,
+    WHAT_IT_NEEDS,
+    (
+        "help",
+        "the kernel is that of this machine; --cmdline plays what a reboot adds to /proc/cmdline",
+    ),
+];
+
 /// What the C library and its users say if there is no network.
 const NO_NETWORK: [&str; 6] = [
     "Temporary failure in name resolution",
@@ -107,6 +117,9 @@ pub(in crate::commands::rehearse) fn of_stage(stage: &Stage, has_network: bool) 
         _ if lacks_network && !has_network => WITHOUT_NETWORK,
         _ if lacks_program(&stage.output) => WITHOUT_PROGRAM,
         _ if stage.outcome == StageOutcome::OutOfTime => OUT_OF_TIME,
+        _ if matches!(stage.mode, Mode::PostInterrupt | Mode::PostInterruptCheck) => {
+            AFTER_INTERRUPT
+        }
         _ => STAGE_FAILED,
     }
 }
