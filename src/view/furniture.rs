@@ -34,6 +34,8 @@ pub(super) struct Files {
     pub(super) stand_ins: PathBuf,
     /// The exit codes of the stand-ins.
     exits: PathBuf,
+    /// Tells if the programs of systemd are stand-ins.
+    plays_systemd: bool,
 }
 
 impl Files {
@@ -47,6 +49,7 @@ impl Files {
             added: options.cmdline.map(str::to_owned),
             stand_ins: home.join("stand-ins"),
             exits: home.join("exits"),
+            plays_systemd: options.stand_ins.iter().any(|one| one.name == "systemctl"),
         };
         fs::copy(options.binary, &files.program)
             .map_err(|error| Error::io("copy", options.binary, error))?;
@@ -148,7 +151,14 @@ pub(super) fn own(root: &Path, container: &Path, files: &Files) -> Result<(), Er
     let tmpfs = |at: &Path, options: &str| {
         mount_tmpfs(at, options).map_err(|error| Error::io("mount a tmpfs at", at, error))
     };
-    tmpfs(&root.join("run"), "mode=0755")?;
+    let run = root.join("run");
+    tmpfs(&run, "mode=0755")?;
+    if files.plays_systemd {
+        // By this directory programs see that systemd runs. Scripts of packages of
+        // distributions call systemctl only then.
+        make_dir(&run.join("systemd"), 0o755)?;
+        make_dir(&run.join("systemd/system"), 0o755)?;
+    }
     tmpfs(&root.join("tmp"), "mode=1777")?;
     let stand_ins = root.join(stand_in::DIRECTORY.trim_start_matches('/'));
     make_dir(&stand_ins, 0o755)?;

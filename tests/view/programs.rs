@@ -44,6 +44,18 @@ fn a_stand_in_records_its_call_and_answers_with_its_exit_code() {
 }
 
 #[test]
+fn programs_see_that_systemd_runs_if_its_programs_are_stand_ins() {
+    for maker in or_skip!(makers()) {
+        let stage = Stage::new(maker);
+        let script = "[ -d /run/systemd/system ] || echo no";
+        let with = run(&stage, "systemctl=0", &[script]);
+        assert_eq!(with[0].stdout_of_success(), "", "{}", with[0].0);
+        let without = run(&stage, "sysctl=0", &[script]);
+        assert_eq!(without[0].stdout_of_success(), "no\n", "{}", without[0].0);
+    }
+}
+
+#[test]
 fn sysctl_reads_the_machine_and_what_was_set_in_the_view() {
     for maker in or_skip!(makers()) {
         let stage = Stage::new(maker);
