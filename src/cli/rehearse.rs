@@ -42,7 +42,7 @@ after half of its changes and started anew, which should succeed. Modes without
 steps are left out.
 
 The view is made of overlayfs in namespaces of its own. The root below it is not
-written to. /run and /tmp are empty, /sys and /proc/sys cannot be written to, and
+written to. /run and /tmp are new, /sys and /proc/sys cannot be written to, and
 there is no network. docs/packages.md says what the view cannot hold back.
 
 Exit codes:

@@ -188,7 +188,12 @@ fn rehearse(options: &Options, signals: &Signals, printer: &mut Printer) -> Resu
         Some(_) => None,
         None => package.note_on_interrupt(),
     };
-    let gaps = [package.note_on_name(), interrupt].into_iter().flatten();
+    let upgrade = match options.from {
+        Some(_) => None,
+        None => package.note_on_upgrade(),
+    };
+    let gaps = [package.note_on_name(), interrupt, upgrade];
+    let gaps = gaps.into_iter().flatten();
     let mut rehearsal = Rehearsal {
         options,
         root: &root,

@@ -374,6 +374,21 @@ fn the_package_has_the_name_that_the_custom_resource_gives_it() {
 }
 
 #[test]
+fn an_upgrade_that_is_not_rehearsed_is_noted() {
+    or_skip!(can_have_a_view());
+    let new = package("forgetful-upgrade");
+    let old = package("old/forgetful-upgrade");
+    let said = |arguments: &[&str]| {
+        let (document, _) = document(arguments, &new);
+        document["gaps"]
+            .to_string()
+            .contains("upgrade was not rehearsed")
+    };
+    assert!(said(&["--no-cut"]));
+    assert!(!said(&["--no-cut", "--from", old.to_str().unwrap()]));
+}
+
+#[test]
 fn steps_after_an_interrupt_without_one_are_noted() {
     or_skip!(can_have_a_view());
     let note = "post-interrupt runs here without an interrupt, and on a node only after one";

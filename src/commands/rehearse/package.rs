@@ -85,13 +85,25 @@ impl Package {
 
     /// Says if there are steps that a node has no use for without an interrupt.
     pub(super) fn note_on_interrupt(&self) -> Option<String> {
-        let modes = [Mode::PostInterrupt, Mode::PostInterruptCheck];
-        let mut steps = modes.iter().filter_map(|mode| self.config.modes.get(mode));
-        steps.any(|steps| !steps.is_empty()).then(|| {
+        let has_steps = self.has_steps([Mode::PostInterrupt, Mode::PostInterruptCheck]);
+        has_steps.then(|| {
             "post-interrupt runs here without an interrupt, and on a node only after one: \
              --interrupt plays it"
                 .to_owned()
         })
+    }
+
+    /// Says if there are steps that need a version to upgrade from.
+    pub(super) fn note_on_upgrade(&self) -> Option<String> {
+        let has_steps = self.has_steps([Mode::Upgrade, Mode::UpgradeCheck]);
+        has_steps.then(|| {
+            "upgrade was not rehearsed: --from OLD names the version to upgrade from".to_owned()
+        })
+    }
+
+    fn has_steps(&self, modes: [Mode; 2]) -> bool {
+        let mut steps = modes.iter().filter_map(|mode| self.config.modes.get(mode));
+        steps.any(|steps| !steps.is_empty())
     }
 
     /// Copies the package into the view, as the operator copies it to a node, with the
