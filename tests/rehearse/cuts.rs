@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::support::running::wait_until;
 use super::support::seccomp::with_refused;
-use super::support::{Node, Running, assert_says, or_skip};
+use super::support::{Node, Running, assert_says, or_skip, wrapped};
 use super::{assert_root_untouched, can_have_a_view, document, outcomes, rehearse};
 
 /// A package with these scripts, each the only step of a mode.
@@ -147,7 +147,7 @@ fn a_step_without_changes_is_not_cut_off_unless_it_is_long() {
         of_cuts(&found),
         ["anew/apply succeeded", "anew/apply-check succeeded"]
     );
-    let found = Package::applying("sleep 0.6").document(&[]);
+    let found = Package::applying("sleep 2.2").document(&[]);
     assert_eq!(of_cuts(&found)[0], "cut/apply cut");
     assert_eq!(found["ok"], true, "{found}");
 }
@@ -224,7 +224,9 @@ fn a_signal_ends_a_rehearsal_whose_step_changes_files_all_the_time() {
         )],
     );
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGKILL] {
-        let mut run = Running::start(&mut rehearse(&[], package.0.path()));
+        // A shell starts what runs in its background without SIGINT.
+        let default = ["env", "--default-signal"];
+        let mut run = Running::start(&mut wrapped(&default, &rehearse(&[], package.0.path())));
         wait_until("the step to run", || is_running("/cuts-7.7.7"));
         let since = Instant::now();
         kill(run.pid(), signal).unwrap();
@@ -253,7 +255,7 @@ fn where_calls_are_not_reported_the_clock_cuts_long_steps_and_a_gap_says_so() {
         &[
             (
                 "apply",
-                "mkdir -p /etc/rehearse-cut; sleep 0.6; : > /etc/rehearse-cut/a",
+                "mkdir -p /etc/rehearse-cut; sleep 2.2; : > /etc/rehearse-cut/a",
             ),
             ("config", ": > /etc/rehearse-cut/b"),
         ],

@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 
 use super::support::running::wait_until;
-use super::support::{Node, Running, Skip, assert_says, is_root, or_skip, skip, stdout};
+use super::support::{Node, Running, Skip, assert_says, is_root, or_skip, skip, stdout, wrapped};
 use super::{can_have_a_view, document, outcomes, rehearse};
 
 fn applying(script: &str) -> Node {
@@ -155,7 +155,9 @@ fn a_signal_cancels_the_rehearsal_and_ends_what_runs() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let time = unique();
         let node = applying(&format!("#!/bin/sh\nsleep {time}\n"));
-        let mut run = Running::start(&mut rehearse(&[], &node.path("copy")));
+        // A shell starts what runs in its background without SIGINT.
+        let default = ["env", "--default-signal"];
+        let mut run = Running::start(&mut wrapped(&default, &rehearse(&[], &node.path("copy"))));
         wait_until("the step to run", || sleeps(&time));
         kill(run.pid(), signal).unwrap();
         assert_says(&run.wait_for_notice(), &["cancelled by a signal"]);
