@@ -29,7 +29,8 @@ fn package(name: &str) -> PathBuf {
 }
 
 /// The programs that the packages use.
-const TOOLS: &str = "/bin/sh cat cmp cut env grep ls mkdir mv rm rmdir setsid sleep sort tr";
+const TOOLS: &str =
+    "/bin/sh cat chmod cmp cut env grep ls mkdir mv rm rmdir setsid sleep sort touch tr";
 
 /// The root to rehearse on.
 fn root() -> &'static Path {
